@@ -1,0 +1,414 @@
+/**
+ * The linear-memory map and every structure in it. This is the only file in which an address or an offset is born: the
+ * AssemblyScript module and the TypeScript control plane compile this same text (asc and tsc), so there is no second list.
+ *
+ *   0x0000_0000  null guard      never handed out, so 0 is "no mbuf", "no queue"
+ *   0x0001_0000  EAL header      one page
+ *   0x0001_1000  lcore table     MAX_LCORES × LCORE_SIZE
+ *   0x0002_0000  port table      MAX_PORTS × PORT_SIZE
+ *   0x0004_0000  memzones        mempools, rings, queues, tables: handed out by src/eal/memzone.ts up to the host end
+ *   host end     guest windows   2 MiB-aligned host addresses, handed out by src/eal/windows.ts; PROT_NONE when free
+ *   0xffff_0000  end guard       never handed out, so that address + length of a valid range never wraps
+ *
+ * "Host memory" is everything below the host end: JavaScript may read it. A window holds a guest's pages: only Wasm reads
+ * it, because an access after an unmap traps in Wasm and kills the process from JavaScript.
+ *
+ * Plain `export const` numbers only: no import, no function, no enum, so that both compilers read it alike. Names end in
+ * their unit or meaning: _OFFSET is left out for fields (STRUCT_FIELD is a byte offset inside STRUCT).
+ */
+
+// ---- limits ---------------------------------------------------------------------------------------------------------
+export const PAGE_COUNT: u32 = 65536;
+export const MAX_LCORES: u32 = 64;
+export const MAX_PORTS: u32 = 64;
+export const MAX_QUEUE_PAIRS: u32 = 128;
+/** Memory regions of one guest (vhost-user memory slots). */
+export const MAX_REGIONS: u32 = 64;
+/** Largest virtqueue, virtio 1.2 section 2.7. */
+export const MAX_VRING_SIZE: u32 = 32768;
+/** Largest burst that a forwarding engine takes at once. */
+export const MAX_BURST: u32 = 512;
+/** Ethernet header without VLAN tag: a shorter frame is a runt. */
+export const ETHER_HDR_LEN: u32 = 14;
+/** Largest frame taken from or given to a guest: 64 KiB of IP payload with all headers. */
+export const MAX_FRAME_LEN: u32 = 65562;
+/** Memory segments one mbuf chain may have. */
+export const MAX_SEGMENTS: u32 = 128;
+
+// ---- the map --------------------------------------------------------------------------------------------------------
+export const EAL_BASE: u32 = 0x0001_0000;
+export const LCORE_BASE: u32 = 0x0001_1000;
+export const PORT_BASE: u32 = 0x0002_0000;
+export const MEMZONE_BASE: u32 = 0x0004_0000;
+export const END_GUARD: u32 = 0xffff_0000;
+export const CACHE_LINE: u32 = 64;
+export const WINDOW_ALIGN: u32 = 0x0020_0000;
+
+// ---- EAL header ------------------------------------------------------------------------------------------------------
+/** u32: EAL_MAGIC once the memory is initialised. */
+export const EAL_MAGIC_FIELD: u32 = 0;
+export const EAL_MAGIC: u32 = 0x76696164;
+/** u32: bytes of host memory, the address where windows begin. */
+export const EAL_HOST_END: u32 = 4;
+
+// ---- lcore: one polling thread ---------------------------------------------------------------------------------------
+export const LCORE_SIZE: u32 = 256;
+/** u32: LCORE_STATE_*. */
+export const LCORE_STATE: u32 = 0;
+/** u32: 1 asks the running loop to end at its next call. */
+export const LCORE_STOP: u32 = 4;
+/** i32: eventfd that wakes the lcore while it sleeps in poll(2); -1 without OS support. */
+export const LCORE_WAKE_FD: u32 = 8;
+/** u32: futex word, advanced by every wake-up. */
+export const LCORE_WAKE_WORD: u32 = 12;
+/** u32: LCORE_SLEEP_*: how the lcore sleeps right now, so that a waker knows what to do. */
+export const LCORE_SLEEPING: u32 = 16;
+/** u32: index in the lcore table. */
+export const LCORE_ID: u32 = 20;
+/** i32: CPU that the thread is pinned to, -1 for none. */
+export const LCORE_CPU: u32 = 24;
+/** u32, u32: the streams that lcoreRun polls: address of STREAM_SIZE records, and their count. */
+export const LCORE_STREAMS: u32 = 28;
+export const LCORE_STREAM_COUNT: u32 = 32;
+/** u32: 1 = never sleep (`--poll`). */
+export const LCORE_POLL_MODE: u32 = 36;
+/** u32: address of this lcore's scratch burst, MAX_BURST handles. */
+export const LCORE_SCRATCH: u32 = 40;
+/** u32, u32: the rx queues whose notifications wake this lcore: address of an array of queue addresses, and their count. */
+export const LCORE_RXQS: u32 = 44;
+export const LCORE_RXQ_COUNT: u32 = 48;
+/** u64 counters, written by the lcore itself. */
+export const LCORE_POLLS: u32 = 64;
+export const LCORE_BUSY_POLLS: u32 = 72;
+export const LCORE_SLEEPS: u32 = 80;
+export const LCORE_WAKEUPS: u32 = 88;
+
+/** Lcore id of a caller that is no lcore (control plane): mempool caches are passed over. */
+export const LCORE_ANY: u32 = 0xffff_ffff;
+
+export const LCORE_STATE_OFF: u32 = 0;
+export const LCORE_STATE_WAIT: u32 = 1;
+export const LCORE_STATE_RUNNING: u32 = 2;
+export const LCORE_STATE_DEAD: u32 = 3;
+
+export const LCORE_SLEEP_NONE: u32 = 0;
+export const LCORE_SLEEP_FUTEX: u32 = 1;
+export const LCORE_SLEEP_POLL: u32 = 2;
+
+/** lcoreRun's answers. */
+export const RUN_BUSY: u32 = 0;
+export const RUN_IDLE: u32 = 1;
+export const RUN_STOPPED: u32 = 2;
+
+// ---- port ------------------------------------------------------------------------------------------------------------
+export const PORT_SIZE: u32 = 512;
+/** u32: PORT_STATE_*. */
+export const PORT_STATE: u32 = 0;
+/** u32: 1 when the peer is there and its queues can move packets. */
+export const PORT_LINK_UP: u32 = 4;
+/** u32 counts of the configured queues. */
+export const PORT_RXQ_COUNT: u32 = 8;
+export const PORT_TXQ_COUNT: u32 = 12;
+/** u32: addresses of arrays of queue addresses (u32 each), MAX of the driver long. */
+export const PORT_RXQS: u32 = 16;
+export const PORT_TXQS: u32 = 20;
+/** u32: largest payload of a frame, bytes without Ethernet header. */
+export const PORT_MTU: u32 = 24;
+/** u32 flag. */
+export const PORT_PROMISC: u32 = 28;
+/** 6 bytes. */
+export const PORT_MAC: u32 = 32;
+/** u32: address of the VHOST device record, or 0. */
+export const PORT_DEVICE: u32 = 40;
+/** u32: advanced each time that the peer comes (back). */
+export const PORT_GENERATION: u32 = 44;
+/** u32: PMD_* of its queues. */
+export const PORT_PMD: u32 = 48;
+
+export const PORT_STATE_UNUSED: u32 = 0;
+export const PORT_STATE_PROBED: u32 = 1;
+export const PORT_STATE_CONFIGURED: u32 = 2;
+export const PORT_STATE_STARTED: u32 = 3;
+export const PORT_STATE_REMOVED: u32 = 4;
+
+// ---- queue: one direction of a queue pair; for vhost and virtio it is the virtqueue ----------------------------------------
+export const QUEUE_SIZE: u32 = 1024;
+// line 0: configuration, written by the control plane
+/** u32: PMD_*: which poll-mode driver moves its packets. */
+export const QUEUE_PMD: u32 = 0;
+export const QUEUE_PORT: u32 = 4;
+export const QUEUE_ID: u32 = 8;
+/** u32: mempool that an rx queue takes mbufs from. */
+export const QUEUE_POOL: u32 = 12;
+/** i32: descriptor (fd) that the peer signals and an idle lcore sleeps on; -1 for none. */
+export const QUEUE_KICK_FD: u32 = 16;
+/** i32: descriptor (fd) that signals the peer; -1 for none (it polls, or it is in this process). */
+export const QUEUE_CALL_FD: u32 = 20;
+/** u32: address of the lcore that sleeps until somebody in this process signals this queue, 0 for nobody. */
+export const QUEUE_WAITER: u32 = 24;
+/** u32: queue of the other side, in this process, whose waiter is woken instead of a call fd; 0 for none. */
+export const QUEUE_PEER: u32 = 28;
+/** u32: VHOST device record (regions, features). */
+export const QUEUE_DEVICE: u32 = 32;
+/** u32: descriptors asked for at queue setup. */
+export const QUEUE_NB_DESC: u32 = 36;
+/** u32: null and ring pmds: frame length to make up; address of the mem/ring. */
+export const QUEUE_RING: u32 = 40;
+export const QUEUE_FRAME_LEN: u32 = 44;
+// line 1: the virtqueue, written by the control plane under the lock
+/** u32: entries in the ring. */
+export const QUEUE_VQ_SIZE: u32 = 64;
+/** u32: linear addresses of the descriptor table, the driver (avail) area and the device (used) area. */
+export const QUEUE_DESC: u32 = 68;
+export const QUEUE_AVAIL: u32 = 72;
+export const QUEUE_USED: u32 = 76;
+/** u32: bytes of the virtio-net header, 10 or 12. */
+export const QUEUE_HDR_LEN: u32 = 80;
+/** u32: VQ_* flags from the negotiated features. */
+export const QUEUE_VQ_FLAGS: u32 = 84;
+/** u32: VQ_PATH_*: the burst function chosen at queue start. */
+export const QUEUE_PATH: u32 = 88;
+/** u32, driver side: address of the array of mbuf handles, one a descriptor. */
+export const QUEUE_COOKIES: u32 = 92;
+/** u32, driver side: address of the header area, QUEUE_HDR_SLOT bytes a descriptor. */
+export const QUEUE_HDRS: u32 = 96;
+// line 2: hot state, written by the lcore under the lock
+/** u32: 0 free, else 1 + the lcore id that holds it (LOCK_CONTROL: the control plane). */
+export const QUEUE_LOCK: u32 = 128;
+/** u32: 1 only while started, ready, enabled and not stopped by a fault. */
+export const QUEUE_RUN: u32 = 132;
+/** u32, 16-bit values: next available entry to take, next used entry to write. */
+export const QUEUE_LAST_AVAIL: u32 = 136;
+export const QUEUE_LAST_USED: u32 = 140;
+/** u32: used index at the last notification, and whether it means anything yet (virtio 1.2 section 2.7.7.2). */
+export const QUEUE_SIGNALLED: u32 = 144;
+export const QUEUE_SIGNALLED_VALID: u32 = 148;
+/** u32: STOP_*: why the queue stopped itself, 0 while it is healthy. */
+export const QUEUE_STOP_CAUSE: u32 = 152;
+/** u32: 1 while notifications from the peer are wanted (the lcore is about to sleep). */
+export const QUEUE_ARMED: u32 = 156;
+/** u32, driver side: first free descriptor, count of free ones. */
+export const QUEUE_FREE_HEAD: u32 = 160;
+export const QUEUE_FREE_COUNT: u32 = 164;
+/** u32: QUEUE_GATE_* bits that the control plane joins into QUEUE_RUN. */
+export const QUEUE_GATES: u32 = 168;
+// line 3: spare
+// from 256: counters, u64 each, written by the lcore that polls the queue
+export const QUEUE_STATS: u32 = 256;
+export const QUEUE_PACKETS: u32 = 256;
+export const QUEUE_BYTES: u32 = 264;
+/** Notifications sent to the peer, left out because it did not want one. */
+export const QUEUE_NOTIFIED: u32 = 272;
+export const QUEUE_SUPPRESSED: u32 = 280;
+/** Bursts that moved at least one packet. */
+export const QUEUE_BURSTS: u32 = 288;
+/** Packets that txBurst did not take because the ring was full. */
+export const QUEUE_FULL: u32 = 296;
+/** u64[DROP_COUNT]: drops by cause. */
+export const QUEUE_DROPS: u32 = 320;
+
+export const LOCK_CONTROL: u32 = 0x8000_0000;
+
+export const QUEUE_GATE_STARTED: u32 = 1;
+export const QUEUE_GATE_READY: u32 = 2;
+export const QUEUE_GATE_ENABLED: u32 = 4;
+export const QUEUE_GATE_ALL: u32 = 7;
+
+export const PMD_NONE: u32 = 0;
+export const PMD_NULL: u32 = 1;
+export const PMD_RING: u32 = 2;
+export const PMD_VHOST: u32 = 3;
+export const PMD_VIRTIO: u32 = 4;
+
+export const VQ_EVENT_IDX: u32 = 1;
+export const VQ_INDIRECT: u32 = 2;
+export const VQ_MERGEABLE: u32 = 4;
+export const VQ_IN_ORDER: u32 = 8;
+export const VQ_PACKED: u32 = 16;
+
+export const VQ_PATH_SPLIT: u32 = 0;
+
+// ---- why a packet was dropped, why a queue stopped. The names are in src/ethdev/causes.ts, in this order -------------------
+export const DROP_ADDRESS: u32 = 0; // descriptor range not inside one region (G1)
+export const DROP_INDIRECT: u32 = 1; // bad indirect table: range, length, nested (G2)
+export const DROP_CHAIN: u32 = 2; // chain longer than the ring, or that links to itself (G5)
+export const DROP_INDEX: u32 = 3; // next index beyond the table (G7)
+export const DROP_HEADER: u32 = 4; // chain too short for the virtio-net header (G8)
+export const DROP_RUNT: u32 = 5; // frame shorter than an Ethernet header, or its VLAN tag cut short (G13)
+export const DROP_DIRECTION: u32 = 6; // descriptor writable where it must be readable, or the reverse (G17)
+export const DROP_TOO_LONG: u32 = 7; // frame longer than MAX_FRAME_LEN
+export const DROP_NO_MBUF: u32 = 8; // mempool exhausted (G21)
+export const DROP_FEATURE: u32 = 9; // feature used that was not negotiated (G20)
+export const DROP_OFFLOAD: u32 = 10; // offload fields that contradict the packet (G11, G12)
+export const DROP_NO_ROOM: u32 = 11; // the guest's receive buffers cannot hold the packet
+export const DROP_RX_BUFFER: u32 = 12; // receive descriptor unusable: shorter than the header, bad address (G9)
+export const DROP_MTU: u32 = 13; // frame longer than the port's MTU allows
+export const DROP_COUNT: u32 = 14;
+
+export const STOP_NONE: u32 = 0;
+export const STOP_AVAIL_AHEAD: u32 = 1; // avail.idx ahead by more than the ring's size (G6)
+export const STOP_HEAD: u32 = 2; // head index beyond the ring (G7)
+export const STOP_USED: u32 = 3; // driver side: device returned an id that was not lent, or too many
+export const STOP_TRAP: u32 = 4; // the window vanished under the queue
+
+// ---- vhost device: what the queues of one guest share ---------------------------------------------------------------------
+/** u64: negotiated virtio features. */
+export const DEVICE_FEATURES: u32 = 0;
+/** u32: memory regions in use, REGION_SIZE records from DEVICE_REGIONS on, in no order. */
+export const DEVICE_REGION_COUNT: u32 = 8;
+export const DEVICE_REGIONS: u32 = 64;
+export const REGION_SIZE: u32 = 32;
+/** u64: first guest physical address. */
+export const REGION_GUEST: u32 = 0;
+/** u64: bytes. */
+export const REGION_LENGTH: u32 = 8;
+/** u32: linear address of its first byte. */
+export const REGION_LINEAR: u32 = 16;
+export const DEVICE_SIZE: u32 = 2112; // DEVICE_REGIONS + MAX_REGIONS * REGION_SIZE
+
+// ---- stream: one rx queue → engine → tx port, what an lcore polls -----------------------------------------------------------
+export const STREAM_SIZE: u32 = 192;
+/** u32: ENGINE_*. */
+export const STREAM_ENGINE: u32 = 0;
+/** u32: port and queue to receive from. */
+export const STREAM_RX_PORT: u32 = 4;
+export const STREAM_RX_QUEUE: u32 = 8;
+/** u32: port and queue to send to (io, mac, macswap, txonly). */
+export const STREAM_TX_PORT: u32 = 12;
+export const STREAM_TX_QUEUE: u32 = 16;
+/** u32: packets a burst at the most. */
+export const STREAM_BURST: u32 = 20;
+/** u32: engine's own state: the switch table (l2), the txonly template. */
+export const STREAM_STATE: u32 = 24;
+/** 6 bytes: destination MAC that the mac engine writes. */
+export const STREAM_PEER_MAC: u32 = 32;
+/** u32: mempool for packets that the engine makes (txonly). */
+export const STREAM_POOL: u32 = 40;
+/** u32: stop after that many more packets, txonly; 0xffffffff = for ever. */
+export const STREAM_LIMIT: u32 = 44;
+/** u64 counters: testpmd's forward statistics. */
+export const STREAM_RX_PACKETS: u32 = 64;
+export const STREAM_TX_PACKETS: u32 = 72;
+export const STREAM_TX_DROPPED: u32 = 80;
+/** u64: packets that the engine itself threw away (looped frame, no such port). */
+export const STREAM_FILTERED: u32 = 88;
+/** u64: packets that the switch flooded (copies are in STREAM_TX_PACKETS). */
+export const STREAM_FLOODED: u32 = 96;
+
+export const ENGINE_IO: u32 = 0;
+export const ENGINE_MAC: u32 = 1;
+export const ENGINE_MACSWAP: u32 = 2;
+export const ENGINE_RXONLY: u32 = 3;
+export const ENGINE_TXONLY: u32 = 4;
+export const ENGINE_L2: u32 = 5;
+
+/** txonly template at STREAM_STATE: u32 segment count, u32 lengths of the segments, then the header bytes. */
+export const TXONLY_SEGMENT_COUNT: u32 = 0;
+export const TXONLY_SEGMENT_LENGTHS: u32 = 4; // u32[8]
+export const TXONLY_MAX_SEGMENTS: u32 = 8;
+/** 42 bytes: Ethernet, IPv4, UDP headers as txonly sends them. */
+export const TXONLY_HEADERS: u32 = 64;
+export const TXONLY_SIZE: u32 = 128;
+
+// ---- l2 switch ---------------------------------------------------------------------------------------------------------
+/** Header, then bucket records. The table is 4-way set-associative. */
+export const SWITCH_BUCKET_COUNT: u32 = 0; // u32, a power of two
+export const SWITCH_AGEING_MS: u32 = 4; // u32
+export const SWITCH_PORT_COUNT: u32 = 8; // u32: ports in the flood list
+export const SWITCH_QUOTA: u32 = 12; // u32: entries that one port may own
+export const SWITCH_LOCK: u32 = 16; // u32: held while a lcore changes the table
+export const SWITCH_LEARNED: u32 = 24; // u64
+export const SWITCH_MOVED: u32 = 32; // u64
+export const SWITCH_REFUSED: u32 = 40; // u64: not learned, quota or bucket full
+export const SWITCH_EVICTED: u32 = 48; // u64
+export const SWITCH_PORTS: u32 = 64; // u8[MAX_PORTS]: 1 = member
+export const SWITCH_OWNED: u32 = 128; // u32[MAX_PORTS]: entries owned by each port
+export const SWITCH_TABLE: u32 = 384;
+/** u64 MAC (48 bits, as loaded little-endian) | port << 48 | valid << 63; u32 lastSeenMs; u32 spare. */
+export const SWITCH_ENTRY_SIZE: u32 = 16;
+export const SWITCH_WAYS: u32 = 4;
+
+// ---- mbuf: 64 bytes, one cache line; its handle is its address -----------------------------------------------------------------
+//   0 buffer   4 dataOff   8 next    12 refcnt  16 pktLen  20 dataLen  24 bufLen   28 nbSegs|port
+//  32 olFlags 36 ptype    40 hash    44 vlan    48 l2,l3   52 l4,tso   56 pool     60 shared/owner
+export const MBUF_SIZE: u32 = 64;
+/** u32: address of the buffer (its headroom first). */
+export const MBUF_BUF: u32 = 0;
+/** u32: bytes from the buffer's start to the first byte of data. */
+export const MBUF_DATA_OFF: u32 = 4;
+/** u32: next segment, 0 at the last. */
+export const MBUF_NEXT: u32 = 8;
+/** u32, atomic when shared: references to this header. */
+export const MBUF_REFCNT: u32 = 12;
+/** u32: bytes in all segments (first segment only). */
+export const MBUF_PKT_LEN: u32 = 16;
+/** u32: bytes in this segment. */
+export const MBUF_DATA_LEN: u32 = 20;
+/** u32: bytes in the buffer. */
+export const MBUF_BUF_LEN: u32 = 24;
+/** u16: segments in the chain (first segment only). */
+export const MBUF_NB_SEGS: u32 = 28;
+/** u16: port it came in on. */
+export const MBUF_PORT: u32 = 30;
+/** u32: MBUF_F_*. */
+export const MBUF_OL_FLAGS: u32 = 32;
+/** u32: packet type (RTE_PTYPE_*). */
+export const MBUF_PACKET_TYPE: u32 = 36;
+/** u32: flow hash. */
+export const MBUF_HASH: u32 = 40;
+/** u16, u16: VLAN tag, outer VLAN tag. */
+export const MBUF_VLAN_TCI: u32 = 44;
+export const MBUF_VLAN_TCI_OUTER: u32 = 46;
+/** u8 L2 header bytes (offset 48), u8 L4 header bytes (49), u16 L3 header bytes (50). */
+export const MBUF_L2_LEN: u32 = 48;
+export const MBUF_L4_LEN: u32 = 49;
+export const MBUF_L3_LEN: u32 = 50;
+/** u16: payload bytes of a TSO segment. */
+export const MBUF_TSO_SEGSZ: u32 = 52;
+/** u16: user's own field. */
+export const MBUF_UDATA: u32 = 54;
+/** u32: mempool that the header goes back to. */
+export const MBUF_POOL: u32 = 56;
+/** u32: attached buffer: the mbuf that owns it (MBUF_F_INDIRECT) or its EXT record (MBUF_F_EXTERNAL). */
+export const MBUF_OWNER: u32 = 60;
+
+export const MBUF_HEADROOM: u32 = 128;
+export const MBUF_DEFAULT_DATAROOM: u32 = 2048;
+/** olFlags of a header whose buffer belongs to another mbuf, to nobody here. */
+export const MBUF_F_INDIRECT: u32 = 0x4000_0000;
+export const MBUF_F_EXTERNAL: u32 = 0x8000_0000;
+
+/** External buffer record: u32 reference count; u32 free word, advanced when the count reaches 0, so that its owner sees it. */
+export const EXT_REFCNT: u32 = 0;
+export const EXT_FREED: u32 = 4;
+export const EXT_SIZE: u32 = 64;
+
+// ---- mempool: header, one cache a lcore, a ring of free handles, the elements ---------------------------------------------------
+export const MEMPOOL_RING: u32 = 0; // u32: address of the mem/ring with the free elements
+export const MEMPOOL_COUNT: u32 = 4; // u32: elements
+export const MEMPOOL_ELT_SIZE: u32 = 8; // u32: bytes from one element to the next
+export const MEMPOOL_ELTS: u32 = 12; // u32: address of the first element
+export const MEMPOOL_CACHE_LIMIT: u32 = 16; // u32: handles that a lcore's cache keeps, 0 = no cache
+export const MEMPOOL_BUF_LEN: u32 = 20; // u32: buffer bytes of an mbuf, headroom included; 0 for a plain pool
+export const MEMPOOL_CACHES: u32 = 64; // MAX_LCORES × MEMPOOL_CACHE_SIZE
+/** Cache: u32 length, pad to a line, then MEMPOOL_CACHE_SLOTS handles. */
+export const MEMPOOL_CACHE_LEN: u32 = 0;
+export const MEMPOOL_CACHE_HANDLES: u32 = 64;
+export const MEMPOOL_CACHE_MAX: u32 = 512;
+/** Slots: flush happens at 1.5 × limit, and a burst may land on top. */
+export const MEMPOOL_CACHE_SLOTS: u32 = 1536;
+export const MEMPOOL_CACHE_SIZE: u32 = 6208; // MEMPOOL_CACHE_HANDLES + MEMPOOL_CACHE_SLOTS * 4
+export const MEMPOOL_HDR_SIZE: u32 = 397376; // MEMPOOL_CACHES + MAX_LCORES * MEMPOOL_CACHE_SIZE
+
+// ---- ring (rte_ring): u32 objects; producer and consumer each on lines of their own ---------------------------------------------
+export const RING_SIZE: u32 = 0; // u32: slots, a power of two
+export const RING_MASK: u32 = 4; // u32
+export const RING_CAPACITY: u32 = 8; // u32: slots − 1
+export const RING_FLAGS: u32 = 12; // u32: RING_F_*
+export const RING_PROD_HEAD: u32 = 64; // u32
+export const RING_PROD_TAIL: u32 = 68; // u32
+export const RING_CONS_HEAD: u32 = 128; // u32
+export const RING_CONS_TAIL: u32 = 132; // u32
+export const RING_SLOTS: u32 = 192; // u32[size]
+export const RING_F_SP_ENQ: u32 = 1;
+export const RING_F_SC_DEQ: u32 = 2;

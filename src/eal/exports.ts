@@ -1,0 +1,55 @@
+/**
+ * The ABI of the Wasm module (assembly/index.ts): raw exports on numbers. Addresses and handles are u32 that arrive in
+ * JavaScript as signed 32-bit numbers: host memory lies below 2 GiB, so that they never are negative in practice.
+ * `lcoreId` says whose mempool cache to use; LCORE_ANY for callers that are no lcore.
+ */
+export interface WasmExports {
+  // ring (rte_ring). `size` is a power of two; capacity is size - 1
+  ringInit(ring: number, size: number, flags: number): void;
+  ringEnqueueBulk(ring: number, objects: number, count: number): number;
+  ringEnqueueBurst(ring: number, objects: number, count: number): number;
+  ringDequeueBulk(ring: number, objects: number, count: number): number;
+  ringDequeueBurst(ring: number, objects: number, count: number): number;
+  ringCount(ring: number): number;
+  ringFreeCount(ring: number): number;
+
+  // mempool (rte_mempool), pktmbuf (rte_pktmbuf). get/alloc bulk: all or nothing, 1 or 0
+  mempoolInit(pool: number, ring: number, elts: number, count: number, eltSize: number, cacheLimit: number, bufLen: number): void;
+  mempoolGetBulk(pool: number, lcoreId: number, objects: number, count: number): number;
+  mempoolPutBulk(pool: number, lcoreId: number, objects: number, count: number): void;
+  mempoolAvailCount(pool: number): number;
+  mempoolCacheFlush(pool: number, lcoreId: number): void;
+  mbufAlloc(pool: number, lcoreId: number): number;
+  mbufAllocBulk(pool: number, lcoreId: number, objects: number, count: number): number;
+  mbufFree(mbuf: number, lcoreId: number): void;
+  mbufFreeBulk(objects: number, count: number, lcoreId: number): void;
+  mbufClone(mbuf: number, pool: number, lcoreId: number): number;
+  mbufCopy(mbuf: number, pool: number, offset: number, length: number, lcoreId: number): number;
+  mbufChain(head: number, tail: number): number;
+  mbufAttachExternal(mbuf: number, ext: number, address: number, lengthBytes: number): void;
+
+  // ports (rte_ethdev)
+  rxBurst(lcoreId: number, port: number, queue: number, burst: number, count: number): number;
+  txBurst(lcoreId: number, port: number, queue: number, burst: number, count: number): number;
+  /** Guest regions: address of `length` bytes at guest address (low, high words), 0 if not inside one region. For tests. */
+  regionTranslate(device: number, guestLow: number, guestHigh: number, length: number): number;
+  /** Driver side: posts receive buffers / takes back sent ones; called once when a virtio queue starts. */
+  virtioQueueInit(queue: number): void;
+  /** Driver side, queue stopped: frees every mbuf that the ring still holds. */
+  virtioQueueDrain(queue: number, lcoreId: number): void;
+
+  // forwarding
+  /** Polls the lcore's streams. Ends with RUN_STOPPED, RUN_IDLE (idlePolls empty rounds) or RUN_BUSY (maxPolls rounds). */
+  lcoreRun(lcoreId: number, maxPolls: number, idlePolls: number, nowMs: number): number;
+  /** Wants notifications on the lcore's rx queues, then looks once more: 1 = packets wait (and nothing is armed). */
+  lcoreArm(lcoreId: number): number;
+  lcoreDisarm(lcoreId: number): void;
+  /** Wakes a sleeping lcore, from any thread. */
+  lcoreWake(lcoreId: number): void;
+  switchInit(table: number, bucketCount: number, ageingMs: number, quota: number): void;
+  /** Port of a MAC (6 bytes at `mac`), or -1. */
+  switchLookup(table: number, mac: number, nowMs: number): number;
+  switchLearn(table: number, mac: number, port: number, nowMs: number): void;
+  /** Forgets every entry of a port (link down), returns how many. */
+  switchFlushPort(table: number, port: number): number;
+}

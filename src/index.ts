@@ -1,0 +1,1 @@
+export { PAGE_COUNT } from '../assembly/layout.js';
