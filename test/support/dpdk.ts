@@ -1,0 +1,150 @@
+import { spawnSync } from 'node:child_process';
+import type { Lab } from './lab.js';
+import type { Peer } from './peer.js';
+
+/** Not anchored at the end: library messages come in at any time, also behind the prompt. */
+const PROMPT = /testpmd> /;
+const START_TIMEOUT_MS = 60_000;
+
+/** One port of `show port stats all`. */
+export interface TestpmdPortStats {
+  readonly rxPackets: number;
+  readonly rxMissed: number;
+  readonly rxBytes: number;
+  readonly rxErrors: number;
+  readonly rxNombuf: number;
+  readonly txPackets: number;
+  readonly txErrors: number;
+  readonly txBytes: number;
+  /** Since the last time that statistics were shown. */
+  readonly rxPps: number;
+  readonly txPps: number;
+}
+
+export interface TestpmdOptions {
+  readonly vdev: readonly string[];
+  /** Mount of a hugetlbfs; without one DPDK runs over 4 KiB pages of a memfd. */
+  readonly hugeDir?: string;
+  /** `main@cpu,worker@cpu`: DPDK's `--lcores`. */
+  readonly lcores?: string;
+  readonly memoryMiB?: number;
+  /** Options behind `--`, besides `-i --nb-cores=N`. */
+  readonly args?: readonly string[];
+  /** Forwarding lcores, default 1. */
+  readonly nbCores?: number;
+}
+
+/** Whether Debian's package is installed. */
+export function haveTestpmd(): boolean {
+  return spawnSync('dpdk-testpmd', ['--version'], { stdio: 'ignore' }).error === undefined;
+}
+
+let serial = 0;
+
+/** DPDK's own testpmd, driven through its prompt. The same class drives `viaduct testpmd`, which speaks the same language. */
+export class Testpmd {
+  readonly peer: Peer;
+  #queue: Promise<unknown> = Promise.resolve();
+
+  constructor(peer: Peer) {
+    this.peer = peer;
+  }
+
+  /** Starts DPDK's testpmd and waits for its prompt. */
+  static async start(lab: Lab, name: string, options: TestpmdOptions): Promise<Testpmd> {
+    const prefix = `viaduct-${process.pid}-${++serial}`;
+    const memory = String(options.memoryMiB ?? 256);
+    const args = ['--lcores', options.lcores ?? '0@0,1@1', '--file-prefix', prefix, '--no-pci', '-m', memory];
+    // A back end takes a handful of regions at the most: DPDK must not spread its memory over one file a page.
+    if (options.hugeDir === undefined) args.push('--no-huge');
+    else args.push('--huge-dir', options.hugeDir, '--single-file-segments', '--huge-unlink');
+    for (const vdev of options.vdev) args.push('--vdev', vdev);
+    args.push('--', '-i', `--nb-cores=${options.nbCores ?? 1}`, '--total-num-mbufs=16384', ...(options.args ?? []));
+    // stdbuf: on a pipe its printf would come a page at a time, after the prompt.
+    const testpmd = new Testpmd(lab.start(name, 'stdbuf', ['-oL', 'dpdk-testpmd', ...args]));
+    await testpmd.ready();
+    return testpmd;
+  }
+
+  /** Waits for the first prompt. */
+  async ready(timeoutMs = START_TIMEOUT_MS): Promise<void> {
+    await this.peer.waitFor(PROMPT, timeoutMs);
+  }
+
+  /** Runs one command line and returns what it printed, up to the next prompt. */
+  run(line: string, timeoutMs = 20_000): Promise<string> {
+    const result = this.#queue.then(async () => {
+      const from = this.peer.position;
+      this.peer.write(`${line}\n`);
+      const prompt = await this.peer.waitFor(PROMPT, timeoutMs, from);
+      return this.peer.outputSince(from).slice(0, prompt.index);
+    });
+    this.#queue = result.catch(() => {});
+    return result;
+  }
+
+  /** `show port stats all`, by port id. */
+  async portStats(): Promise<Map<number, TestpmdPortStats>> {
+    return parsePortStats(await this.run('show port stats all'));
+  }
+
+  /** Statistics of one port; an error if there is no such port. */
+  async stats(port = 0): Promise<TestpmdPortStats> {
+    const stats = (await this.portStats()).get(port);
+    if (stats === undefined) throw new Error(`${this.peer.name} shows no port ${port}\n${this.peer.tail()}`);
+    return stats;
+  }
+
+  /** Asks for statistics until they satisfy, or the time is over: then the last ones are in the error. */
+  async statsUntil(
+    satisfied: (stats: TestpmdPortStats) => boolean,
+    timeoutMs: number,
+    port = 0,
+  ): Promise<TestpmdPortStats> {
+    const deadline = Date.now() + timeoutMs;
+    for (;;) {
+      const stats = await this.stats(port);
+      if (satisfied(stats)) return stats;
+      if (Date.now() > deadline) {
+        throw new Error(`${this.peer.name} port ${port} after ${timeoutMs} ms: ${JSON.stringify(stats)}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+
+  /** Leaves by `quit`; a testpmd that does not is killed. Returns its exit status. */
+  async quit(timeoutMs = 20_000): Promise<number | null> {
+    if (this.peer.exit !== undefined) return this.peer.exit.code;
+    this.peer.write('quit\n');
+    const timer = setTimeout(() => this.peer.signal('SIGKILL'), timeoutMs);
+    const { code } = await this.peer.exited;
+    clearTimeout(timer);
+    return code;
+  }
+}
+
+/** Reads DPDK's `show port stats` blocks. */
+export function parsePortStats(text: string): Map<number, TestpmdPortStats> {
+  const ports = new Map<number, TestpmdPortStats>();
+  const blocks = text.split(/#+ NIC statistics for port /).slice(1);
+  for (const block of blocks) {
+    const value = (label: string) => {
+      const match = new RegExp(`${label}:\\s*(\\d+)`).exec(block);
+      if (match === null) throw new Error(`no ${label} in the statistics:\n${block}`);
+      return Number(match[1]);
+    };
+    ports.set(Number.parseInt(block, 10), {
+      rxPackets: value('RX-packets'),
+      rxMissed: value('RX-missed'),
+      rxBytes: value('RX-bytes'),
+      rxErrors: value('RX-errors'),
+      rxNombuf: value('RX-nombuf'),
+      txPackets: value('TX-packets'),
+      txErrors: value('TX-errors'),
+      txBytes: value('TX-bytes'),
+      rxPps: value('Rx-pps'),
+      txPps: value('Tx-pps'),
+    });
+  }
+  return ports;
+}

@@ -1,0 +1,168 @@
+import { spawnSync } from 'node:child_process';
+import { connect, type Socket } from 'node:net';
+import { buildInitramfs, findGuestKernel } from './initramfs.js';
+import type { Lab } from './lab.js';
+import type { Exit, Peer } from './peer.js';
+
+const BOOT_TIMEOUT_MS = 90_000;
+const RUN_TIMEOUT_MS = 20_000;
+
+export interface QemuNic {
+  /** vhost-user socket. */
+  readonly path: string;
+  readonly mac: string;
+  /** QEMU listens and the back end connects; else the other way round. */
+  readonly server?: boolean;
+  /** More options of the virtio-net-pci device. */
+  readonly device?: string;
+}
+
+export interface QemuOptions {
+  readonly nics: readonly QemuNic[];
+  readonly memoryMiB?: number;
+  /** Address with prefix length that the first NIC gets, `10.9.0.1/24`. */
+  readonly address?: string;
+}
+
+export interface GuestResult {
+  readonly status: number;
+  readonly output: string;
+}
+
+export function haveQemu(): boolean {
+  return spawnSync('qemu-system-x86_64', ['--version'], { stdio: 'ignore' }).error === undefined;
+}
+
+/**
+ * A QEMU guest with an unmodified Debian kernel, under TCG, whose NICs are vhost-user ports. Commands go in on its second
+ * serial port. `restart` boots it again with the same options, as a machine does that was switched off.
+ */
+export class QemuGuest {
+  readonly name: string;
+  readonly #lab: Lab;
+  readonly #options: QemuOptions;
+  #peer: Peer | undefined;
+  #serial: Socket | undefined;
+  #output = '';
+  #wake: (() => void) | undefined;
+  #starts = 0;
+
+  private constructor(lab: Lab, name: string, options: QemuOptions) {
+    this.#lab = lab;
+    this.name = name;
+    this.#options = options;
+  }
+
+  /** Starts the guest and waits until it runs commands. */
+  static async boot(lab: Lab, name: string, options: QemuOptions): Promise<QemuGuest> {
+    const guest = new QemuGuest(lab, name, options);
+    await guest.start();
+    return guest;
+  }
+
+  get peer(): Peer {
+    if (this.#peer === undefined) throw new Error(`${this.name} was not started`);
+    return this.#peer;
+  }
+
+  async start(): Promise<void> {
+    const kernel = findGuestKernel();
+    if (kernel === undefined) throw new Error('no guest kernel: install linux-image-cloud-amd64');
+    const memory = `${this.#options.memoryMiB ?? 256}M`;
+    const console_ = this.#lab.path(`${this.name}-${++this.#starts}-serial.sock`);
+    const args = ['-machine', 'q35,hpet=off,memory-backend=mem', '-m', memory, '-accel', 'tcg,thread=multi'];
+    args.push('-object', `memory-backend-memfd,id=mem,size=${memory},share=on`, '-cpu', 'Nehalem', '-nodefaults');
+    args.push('-display', 'none', '-no-reboot', '-kernel', kernel.image, '-initrd', buildInitramfs(kernel));
+    args.push('-append', 'console=ttyS0 quiet panic=-1 mitigations=off nokaslr');
+    args.push('-chardev', 'stdio,id=console,signal=off', '-serial', 'chardev:console');
+    args.push('-chardev', `socket,id=shell,path=${console_},server=on,wait=off`, '-serial', 'chardev:shell');
+    this.#options.nics.forEach((nic, index) => {
+      const role = nic.server === true ? 'server=on' : 'reconnect=1';
+      const queue = 'rx_queue_size=1024,tx_queue_size=1024';
+      const more = nic.device === undefined ? '' : `,${nic.device}`;
+      args.push('-chardev', `socket,id=vu${index},path=${nic.path},${role}`);
+      args.push('-netdev', `vhost-user,id=n${index},chardev=vu${index},queues=1`);
+      // vectors=0: QEMU 7.2 crashes with vhost-user, TCG and MSI-X.
+      args.push('-device', `virtio-net-pci,netdev=n${index},mac=${nic.mac},${queue},vectors=0${more}`);
+    });
+    this.#peer = this.#lab.start(this.name, 'qemu-system-x86_64', args);
+    this.#output = '';
+    this.#serial = await this.#connect(console_);
+    await this.#waitFor(/@@ready\r?\n/, BOOT_TIMEOUT_MS, 'its shell');
+    if (this.#options.address !== undefined) {
+      await this.must(`ip addr add ${this.#options.address} dev eth0 && ip link set eth0 up`);
+    }
+  }
+
+  /** Runs a line of shell in the guest. Waits for its end: put long-running programs in the background. */
+  async run(line: string, options: { readonly timeoutMs?: number } = {}): Promise<GuestResult> {
+    this.#output = '';
+    this.#serial?.write(`${line}\n`);
+    const match = await this.#waitFor(/\n@@(\d+)\r?\n/, options.timeoutMs ?? RUN_TIMEOUT_MS, `the end of "${line}"`);
+    return { status: Number(match[1]), output: match.input.slice(0, match.index).trim() };
+  }
+
+  /** As `run`, but a status other than 0 is an error. Returns the output. */
+  async must(line: string, options: { readonly timeoutMs?: number } = {}): Promise<string> {
+    const result = await this.run(line, options);
+    if (result.status !== 0) throw new Error(`${this.name}: "${line}" ended with ${result.status}:\n${result.output}`);
+    return result.output;
+  }
+
+  /** Waits until the guest reaches an address: `ping` until one answer comes. */
+  async reaches(address: string, timeoutMs = 15_000): Promise<void> {
+    const deadline = Date.now() + timeoutMs;
+    for (;;) {
+      const { status, output } = await this.run(`ping -c 1 -W 1 ${address}`);
+      if (status === 0) return;
+      if (Date.now() > deadline) throw new Error(`${this.name} does not reach ${address}:\n${output}`);
+    }
+  }
+
+  /** kill -9. */
+  async kill(): Promise<Exit> {
+    this.#serial?.destroy();
+    return this.peer.kill();
+  }
+
+  async #connect(path: string): Promise<Socket> {
+    const deadline = Date.now() + BOOT_TIMEOUT_MS;
+    for (;;) {
+      const socket = connect(path);
+      const connected = await new Promise<boolean>((resolve) => {
+        socket.once('connect', () => resolve(true));
+        socket.once('error', () => resolve(false));
+      });
+      if (connected) {
+        socket.setEncoding('latin1');
+        socket.on('error', () => {});
+        socket.on('data', (text: string) => {
+          this.#output += text;
+          this.#wake?.();
+        });
+        return socket;
+      }
+      if (this.peer.exit !== undefined) throw new Error(`${this.name} ended:\n${this.peer.tail()}`);
+      if (Date.now() > deadline) throw new Error(`${this.name} opened no serial port:\n${this.peer.tail()}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
+  async #waitFor(pattern: RegExp, timeoutMs: number, what: string): Promise<RegExpExecArray> {
+    const deadline = Date.now() + timeoutMs;
+    for (;;) {
+      const match = pattern.exec(this.#output);
+      if (match !== null) return match;
+      if (this.peer.exit !== undefined) throw new Error(`${this.name} ended before ${what}:\n${this.peer.tail()}`);
+      const left = deadline - Date.now();
+      if (left <= 0) throw new Error(`${this.name}: no ${what} within ${timeoutMs} ms:\n${this.#output.slice(-2000)}`);
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, Math.min(left, 500));
+        this.#wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+  }
+}
