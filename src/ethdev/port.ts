@@ -1,0 +1,414 @@
+/**
+ * Port: DPDK's ethdev API (rte_ethdev.h) as a class. The control plane of one port, on the main thread; worker lcores use
+ * its data-plane face, LcorePort.
+ */
+import { EventEmitter } from 'node:events';
+import {
+  MAX_PORTS,
+  PORT_LINK_UP,
+  PORT_MTU,
+  PORT_PROMISC,
+  PORT_RXQ_COUNT,
+  PORT_STATE,
+  PORT_STATE_CONFIGURED,
+  PORT_STATE_REMOVED,
+  PORT_STATE_STARTED,
+  PORT_TXQ_COUNT,
+  QUEUE_GATE_STARTED,
+  QUEUE_NB_DESC,
+  QUEUE_POOL,
+  QUEUE_STOP_CAUSE,
+} from '../../assembly/layout.js';
+import type { Burst } from '../burst.js';
+import { parseMac } from '../drivers/devargs.js';
+import { setGates, withQueueLocked } from '../drivers/queue.js';
+import { findDriver } from '../drivers/registry.js';
+import type { Driver, DriverPort } from '../drivers/types.js';
+import type { Eal } from '../eal/eal.js';
+import type { WasmExports } from '../eal/exports.js';
+import { ViaductError } from '../errors.js';
+import type { Mempool } from '../mempool.js';
+import {
+  checkAllSetUp,
+  checkConf,
+  checkDescriptors,
+  checkMtu,
+  checkQueue,
+  checkState,
+  type PortState,
+} from './port-state.js';
+import { portTable, type Slot } from './port-table.js';
+import { QueueWatch } from './queue-watch.js';
+import { StatsReader } from './stats.js';
+import type { LinkStatus, PortConf, PortEvents, PortInfo, PortStats, Xstat } from './types.js';
+
+/** rte_eth_rxconf and the mempool of rte_eth_rx_queue_setup. */
+export interface RxQueueConf {
+  /** Where the queue takes its mbufs from. */
+  readonly mempool: Mempool;
+  /** Descriptors of the queue; the driver's default when absent. */
+  readonly descriptorCount?: number;
+}
+
+/** rte_eth_txconf. */
+export interface TxQueueConf {
+  readonly descriptorCount?: number;
+}
+
+export interface ProbeOptions {
+  /** A driver of your own, in place of the one that the name stands for. */
+  readonly driver?: Driver;
+}
+
+/**
+ * A port. Make one with `Port.probe(eal, 'net_vhost0,iface=/run/vm0.sock')`, then configure, set up its queues and start it:
+ *
+ *     port.configure({ rxQueueCount: 1, txQueueCount: 1 });
+ *     port.rxQueueSetup(0, { mempool });
+ *     port.txQueueSetup(0);
+ *     await port.start();
+ *
+ * Events: see PortEvents. Asynchronous operations on one port run one after another, in the order in which they were called.
+ */
+export class Port extends EventEmitter<PortEvents> {
+  /** Index of the port, DPDK's port_id. */
+  readonly id: number;
+  /** vdev name, `net_vhost0`. */
+  readonly name: string;
+  /** Name of its driver, `net_vhost`. */
+  readonly driver: string;
+  readonly eal: Eal;
+  readonly #slot: Slot;
+  readonly #device: DriverPort;
+  readonly #stats: StatsReader;
+  readonly #watch: QueueWatch;
+  readonly #wasm: WasmExports;
+  readonly #lcoreId: number;
+  /** The id as the data plane is asked for it; out of range once closed, so that a successor's packets are not taken. */
+  #pollId: number;
+  #state: PortState = 'probed';
+  #rxReady: boolean[] = [];
+  #txReady: boolean[] = [];
+  /** Tail of the asynchronous operations. */
+  #tail: Promise<void> = Promise.resolve();
+  #pending = 0;
+
+  /**
+   * Creates a port from a DPDK vdev string (rte_vdev_init). Throws ERR_DEVARGS, ERR_UNKNOWN_DRIVER, ERR_PORT_LIMIT, and
+   * what the driver needs and lacks.
+   */
+  static async probe(eal: Eal, vdev: string, options: ProbeOptions = {}): Promise<Port> {
+    const { driver, args } = await findDriver(vdev, options.driver);
+    const table = portTable(eal);
+    const slot = table.claim(args.name);
+    try {
+      const device = await driver.probe(eal, slot, args);
+      const port = new Port(eal, slot, driver.name, device);
+      table.add(port);
+      return port;
+    } catch (error) {
+      table.release(slot);
+      throw error;
+    }
+  }
+
+  private constructor(eal: Eal, slot: Slot, driver: string, device: DriverPort) {
+    super();
+    this.id = slot.id;
+    this.name = slot.name;
+    this.driver = driver;
+    this.eal = eal;
+    this.#slot = slot;
+    this.#device = device;
+    this.#stats = new StatsReader(eal.memory, slot.rxQueues, slot.txQueues);
+    this.#watch = new QueueWatch(eal.memory, slot, (state) => this.emit('queueState', state));
+    this.#wasm = eal.wasm;
+    this.#lcoreId = eal.mainLcoreId;
+    this.#pollId = slot.id;
+    slot.owner = {
+      linkUp: () => this.emit('linkUp'),
+      linkDown: (reason) => this.emit('linkDown', reason),
+      queueState: (state) => this.emit('queueState', state),
+      removed: () => this.#onRemoved(),
+    };
+  }
+
+  /** Where the port is in its life. */
+  get state(): PortState {
+    return this.#state;
+  }
+
+  /** `port 0 (net_vhost0)`, as error messages name it. */
+  get label(): string {
+    return `port ${this.id} (${this.name})`;
+  }
+
+  // ---- configuration ---------------------------------------------------------------------------------------------------
+
+  /** rte_eth_dev_info_get. */
+  info(): PortInfo {
+    this.#checkOpen('info');
+    const { speedMbps: _, ...driverInfo } = this.#device.info();
+    return {
+      portId: this.id,
+      name: this.name,
+      driver: this.driver,
+      macAddress: this.macAddress,
+      rxQueueCount: this.#slot.read(PORT_RXQ_COUNT),
+      txQueueCount: this.#slot.read(PORT_TXQ_COUNT),
+      ...driverInfo,
+    };
+  }
+
+  /**
+   * rte_eth_dev_configure: sets the queue counts, offloads and MTU. Queue setups of before are forgotten.
+   * ERR_INVALID_STATE unless stopped; ERR_OFFLOAD names an offload that the device lacks.
+   */
+  configure(conf: PortConf): void {
+    this.#check('configure');
+    const info = this.info();
+    checkConf(this.label, info, conf);
+    this.#device.configure?.(conf);
+    if (conf.mtu !== undefined) this.setMtu(conf.mtu);
+    this.#slot.write(PORT_RXQ_COUNT, conf.rxQueueCount);
+    this.#slot.write(PORT_TXQ_COUNT, conf.txQueueCount);
+    this.#rxReady = new Array(conf.rxQueueCount).fill(false);
+    this.#txReady = new Array(conf.txQueueCount).fill(false);
+    this.#enter('configured', PORT_STATE_CONFIGURED);
+  }
+
+  /** rte_eth_rx_queue_setup. May be called again to change a queue while the port is stopped. */
+  rxQueueSetup(queue: number, conf: RxQueueConf): void {
+    this.#check('rxQueueSetup');
+    checkQueue(this.label, 'rx', queue, this.#rxReady.length);
+    const pool = conf.mempool;
+    if (pool === undefined || pool.bufLen === 0) {
+      throw new ViaductError(
+        'ERR_INVALID_ARGUMENT',
+        `${this.label}: rx queue ${queue}: an mbuf pool is needed: rxQueueSetup(${queue}, { mempool })`,
+      );
+    }
+    const limits = this.#device.info().rxDescriptors;
+    const descriptorCount = checkDescriptors(this.label, 'rx', queue, limits, conf.descriptorCount);
+    this.#device.rxQueueSetup?.(queue, { pool: pool.address, bufLen: pool.bufLen, descriptorCount });
+    this.#writeQueue(this.#slot.rxQueues[queue]!, pool.address, descriptorCount);
+    this.#rxReady[queue] = true;
+  }
+
+  /** rte_eth_tx_queue_setup. May be called again to change a queue while the port is stopped. */
+  txQueueSetup(queue: number, conf: TxQueueConf = {}): void {
+    this.#check('txQueueSetup');
+    checkQueue(this.label, 'tx', queue, this.#txReady.length);
+    const limits = this.#device.info().txDescriptors;
+    const descriptorCount = checkDescriptors(this.label, 'tx', queue, limits, conf.descriptorCount);
+    this.#device.txQueueSetup?.(queue, { descriptorCount });
+    this.#writeQueue(this.#slot.txQueues[queue]!, 0, descriptorCount);
+    this.#txReady[queue] = true;
+  }
+
+  #writeQueue(queue: number, pool: number, descriptorCount: number): void {
+    const { memory, mainLcoreId } = this.eal;
+    withQueueLocked(
+      memory,
+      queue,
+      () => {
+        memory.u32[(queue + QUEUE_POOL) >>> 2] = pool;
+        memory.u32[(queue + QUEUE_NB_DESC) >>> 2] = descriptorCount;
+      },
+      mainLcoreId,
+    );
+  }
+
+  // ---- life ------------------------------------------------------------------------------------------------------------
+
+  /** rte_eth_dev_start. Every configured queue must be set up. A queue that had stopped itself gets a new chance. */
+  start(): Promise<void> {
+    return this.#inTurn(async () => {
+      checkState(this.label, this.#state, 'start');
+      checkAllSetUp(this.label, 'rx', this.#rxReady, this.#rxReady.length);
+      checkAllSetUp(this.label, 'tx', this.#txReady, this.#txReady.length);
+      const { memory, mainLcoreId } = this.eal;
+      for (const queue of this.#queues()) {
+        withQueueLocked(memory, queue, () => (memory.u32[(queue + QUEUE_STOP_CAUSE) >>> 2] = 0), mainLcoreId);
+      }
+      await this.#device.start();
+      // the device may have gone while it started
+      if (this.#state !== 'configured') checkState(this.label, this.#state, 'start');
+      this.#enter('started', PORT_STATE_STARTED);
+      for (const queue of this.#queues()) setGates(memory, queue, QUEUE_GATE_STARTED, 0, mainLcoreId);
+      this.#watch.start();
+    });
+  }
+
+  /** rte_eth_dev_stop. When it resolves no lcore is in a burst of this port; bursts give 0. */
+  stop(): Promise<void> {
+    return this.#inTurn(async () => {
+      checkState(this.label, this.#state, 'stop');
+      await this.#halt();
+      this.#enter('configured', PORT_STATE_CONFIGURED);
+    });
+  }
+
+  /** rte_eth_dev_close: stops it if need be and gives everything back. Closing again does nothing. */
+  close(): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#state === 'closed') return;
+      try {
+        if (this.#state === 'started') await this.#halt();
+      } finally {
+        this.#watch.stop();
+        this.#state = 'closed';
+        this.#pollId = MAX_PORTS;
+        await this.#device.close();
+        portTable(this.eal).release(this.#slot);
+      }
+    });
+  }
+
+  async #halt(): Promise<void> {
+    this.#watch.stop();
+    this.#shut();
+    await this.#device.stop();
+  }
+
+  #shut(): void {
+    const { memory, mainLcoreId } = this.eal;
+    for (const queue of this.#queues()) setGates(memory, queue, 0, QUEUE_GATE_STARTED, mainLcoreId);
+  }
+
+  #queues(): number[] {
+    return [
+      ...this.#slot.rxQueues.slice(0, this.#rxReady.length),
+      ...this.#slot.txQueues.slice(0, this.#txReady.length),
+    ];
+  }
+
+  #onRemoved(): void {
+    if (this.#state === 'removed' || this.#state === 'closed') return;
+    this.#watch.stop();
+    this.#enter('removed', PORT_STATE_REMOVED);
+    this.#shut();
+    this.#slot.linkChanged(false, 'the device is gone');
+    this.emit('removed');
+  }
+
+  // ---- packets ---------------------------------------------------------------------------------------------------------
+
+  /**
+   * rte_eth_rx_burst, for the main lcore: receives at most `count` packets into `burst.handles` and returns how many.
+   * The caller owns them. 0 from a stopped or closed port. One call into Wasm.
+   */
+  rxBurst(queue: number, burst: Burst, count: number = burst.capacity): number {
+    return this.#wasm.rxBurst(this.#lcoreId, this.#pollId, queue, burst.address, count);
+  }
+
+  /**
+   * rte_eth_tx_burst, for the main lcore: sends the first `count` packets of the burst and returns how many were taken.
+   * The caller still owns the rest: send them again, or `burst.free(sent, count)`.
+   */
+  txBurst(queue: number, burst: Burst, count: number): number {
+    return this.#wasm.txBurst(this.#lcoreId, this.#pollId, queue, burst.address, count);
+  }
+
+  // ---- link and addresses ------------------------------------------------------------------------------------------------
+
+  /** rte_eth_link_get. */
+  link(): LinkStatus {
+    this.#checkOpen('link');
+    const up = this.#slot.read(PORT_LINK_UP) === 1;
+    return { up, speedMbps: up ? this.#device.info().speedMbps : 0, duplex: 'full', autoneg: false };
+  }
+
+  /** `02:00:00:00:00:01`: rte_eth_macaddr_get. */
+  get macAddress(): string {
+    this.#checkOpen('macAddress');
+    return this.#slot.macAddress;
+  }
+
+  /** rte_eth_dev_default_mac_addr_set. ERR_INVALID_ARGUMENT for anything but a unicast address. */
+  setMacAddress(address: string): void {
+    this.#checkOpen('setMacAddress');
+    const mac = parseMac(address);
+    this.#device.setMac?.(mac);
+    this.#slot.setMac(mac);
+  }
+
+  /** Largest payload of a frame in bytes, without the Ethernet header: rte_eth_dev_get_mtu. */
+  get mtu(): number {
+    this.#checkOpen('mtu');
+    return this.#slot.read(PORT_MTU);
+  }
+
+  /** rte_eth_dev_set_mtu. ERR_INVALID_ARGUMENT names the limits. */
+  setMtu(mtu: number): void {
+    this.#checkOpen('setMtu');
+    checkMtu(this.label, this.#device.info(), mtu);
+    this.#device.setMtu?.(mtu);
+    this.#slot.write(PORT_MTU, mtu);
+  }
+
+  /** rte_eth_promiscuous_get. On by default: a virtual cable delivers every frame. */
+  get promiscuous(): boolean {
+    this.#checkOpen('promiscuous');
+    return this.#slot.read(PORT_PROMISC) === 1;
+  }
+
+  /** rte_eth_promiscuous_enable and _disable. */
+  setPromiscuous(on: boolean): void {
+    this.#checkOpen('setPromiscuous');
+    this.#device.setPromiscuous?.(on);
+    this.#slot.write(PORT_PROMISC, on ? 1 : 0);
+  }
+
+  // ---- statistics ------------------------------------------------------------------------------------------------------
+
+  /** rte_eth_stats_get: counters since the last statsReset(). */
+  stats(): PortStats {
+    this.#checkOpen('stats');
+    return this.#stats.stats(this.#rxReady.length, this.#txReady.length);
+  }
+
+  /** rte_eth_xstats_get with the names: DPDK's names, then drops by cause, notifications, bursts. */
+  xstats(): Xstat[] {
+    this.#checkOpen('xstats');
+    return this.#stats.xstats(this.#rxReady.length, this.#txReady.length);
+  }
+
+  /** rte_eth_stats_reset and rte_eth_xstats_reset. */
+  statsReset(): void {
+    this.#checkOpen('statsReset');
+    this.#stats.reset();
+  }
+
+  // ---- helpers ---------------------------------------------------------------------------------------------------------
+
+  #enter(state: PortState, record: number): void {
+    this.#state = state;
+    this.#slot.write(PORT_STATE, record);
+  }
+
+  #check(action: 'configure' | 'rxQueueSetup' | 'txQueueSetup'): void {
+    if (this.#pending > 0 && this.#state !== 'closed') {
+      throw new ViaductError(
+        'ERR_INVALID_STATE',
+        `${this.label}: cannot ${action}: start(), stop() or close() is under way: await it first`,
+      );
+    }
+    checkState(this.label, this.#state, action);
+  }
+
+  #checkOpen(what: string): void {
+    if (this.#state === 'closed') {
+      throw new ViaductError('ERR_INVALID_STATE', `${this.label}: cannot ${what}: it is closed: probe a new one`);
+    }
+  }
+
+  #inTurn(operation: () => Promise<void>): Promise<void> {
+    this.#pending++;
+    const result = this.#tail.then(operation).finally(() => {
+      this.#pending--;
+    });
+    this.#tail = result.catch(() => {});
+    return result;
+  }
+}
