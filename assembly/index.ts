@@ -1,5 +1,4 @@
-import { LCORE_SIZE } from './layout';
-export function probe(a: usize): u32 { return load<u32>(a + LCORE_SIZE); }
+/** The ABI of the data plane: exports only. src/eal/exports.ts says what each takes and returns. */
 export { mbufAlloc, mbufAllocBulk, mbufAttachExternal, mbufChain, mbufClone, mbufCopy, mbufFree, mbufFreeBulk } from './mem/mbuf';
 export { mempoolAvailCount, mempoolCacheFlush, mempoolGetBulk, mempoolInit, mempoolPutBulk } from './mem/mempool';
 export {
@@ -11,3 +10,6 @@ export {
   ringFreeCount,
   ringInit,
 } from './mem/ring';
+export { regionTranslate } from './mem/region';
+export { virtioQueueDrain, virtioQueueInit } from './pmd/virtio';
+export { lcoreArm, lcoreDisarm, lcoreWake, rxBurst, txBurst } from './port';

@@ -50,6 +50,12 @@ export const EAL_MAGIC_FIELD: u32 = 0;
 export const EAL_MAGIC: u32 = 0x76696164;
 /** u32: bytes of host memory, the address where windows begin. */
 export const EAL_HOST_END: u32 = 4;
+/** u32: lock of the window table, 0 free; u32: windows that are mapped now. */
+export const EAL_WINDOW_LOCK: u32 = 64;
+export const EAL_WINDOW_COUNT: u32 = 68;
+/** u8[EAL_WINDOW_SLOT_MAX]: 1 = the WINDOW_ALIGN bytes at host end + index × WINDOW_ALIGN are taken. */
+export const EAL_WINDOW_SLOTS: u32 = 256;
+export const EAL_WINDOW_SLOT_MAX: u32 = 2048;
 
 // ---- lcore: one polling thread ---------------------------------------------------------------------------------------
 export const LCORE_SIZE: u32 = 256;
@@ -77,6 +83,8 @@ export const LCORE_SCRATCH: u32 = 40;
 /** u32, u32: the rx queues whose notifications wake this lcore: address of an array of queue addresses, and their count. */
 export const LCORE_RXQS: u32 = 44;
 export const LCORE_RXQ_COUNT: u32 = 48;
+/** Room of the LCORE_RXQS array that src/eal makes for each lcore. */
+export const MAX_LCORE_RXQS: u32 = 1024;
 /** u64 counters, written by the lcore itself. */
 export const LCORE_POLLS: u32 = 64;
 export const LCORE_BUSY_POLLS: u32 = 72;
@@ -180,7 +188,10 @@ export const QUEUE_RUN: u32 = 132;
 /** u32, 16-bit values: next available entry to take, next used entry to write. */
 export const QUEUE_LAST_AVAIL: u32 = 136;
 export const QUEUE_LAST_USED: u32 = 140;
-/** u32: used index at the last notification, and whether it means anything yet (virtio 1.2 section 2.7.7.2). */
+/**
+ * u32: used index at the last notification (virtio 1.2 section 2.7.7.2), and RING_FRESH (0) as the control plane leaves it,
+ * RING_STARTED once the data plane has looked at the ring, RING_SIGNALLED when the index means something.
+ */
 export const QUEUE_SIGNALLED: u32 = 144;
 export const QUEUE_SIGNALLED_VALID: u32 = 148;
 /** u32: STOP_*: why the queue stopped itself, 0 while it is healthy. */
@@ -192,7 +203,9 @@ export const QUEUE_FREE_HEAD: u32 = 160;
 export const QUEUE_FREE_COUNT: u32 = 164;
 /** u32: QUEUE_GATE_* bits that the control plane joins into QUEUE_RUN. */
 export const QUEUE_GATES: u32 = 168;
-// line 3: spare
+// line 3: scratch
+/** u32[16], driver side: handles on their way from the mempool into the ring. */
+export const QUEUE_SCRATCH: u32 = 192;
 // from 256: counters, u64 each, written by the lcore that polls the queue
 export const QUEUE_STATS: u32 = 256;
 export const QUEUE_PACKETS: u32 = 256;
@@ -204,8 +217,14 @@ export const QUEUE_SUPPRESSED: u32 = 280;
 export const QUEUE_BURSTS: u32 = 288;
 /** Packets that txBurst did not take because the ring was full. */
 export const QUEUE_FULL: u32 = 296;
+/** Times that rxBurst found the mempool empty; the packets stay in the ring. */
+export const QUEUE_NO_MBUF: u32 = 304;
 /** u64[DROP_COUNT]: drops by cause. */
 export const QUEUE_DROPS: u32 = 320;
+
+export const RING_FRESH: u32 = 0;
+export const RING_STARTED: u32 = 1;
+export const RING_SIGNALLED: u32 = 2;
 
 export const LOCK_CONTROL: u32 = 0x8000_0000;
 
@@ -280,12 +299,16 @@ export const STREAM_TX_QUEUE: u32 = 16;
 export const STREAM_BURST: u32 = 20;
 /** u32: engine's own state: the switch table (l2), the txonly template. */
 export const STREAM_STATE: u32 = 24;
+/** u32: working area of the engine, the lcore's own: SWITCH_SCRATCH_SIZE bytes (l2). */
+export const STREAM_SCRATCH: u32 = 28;
 /** 6 bytes: destination MAC that the mac engine writes. */
 export const STREAM_PEER_MAC: u32 = 32;
 /** u32: mempool for packets that the engine makes (txonly). */
 export const STREAM_POOL: u32 = 40;
 /** u32: stop after that many more packets, txonly; 0xffffffff = for ever. */
 export const STREAM_LIMIT: u32 = 44;
+/** u32: ENGINE_* that the stream goes on with once STREAM_LIMIT is used up (`start tx_first`). */
+export const STREAM_NEXT_ENGINE: u32 = 48;
 /** u64 counters: testpmd's forward statistics. */
 export const STREAM_RX_PACKETS: u32 = 64;
 export const STREAM_TX_PACKETS: u32 = 72;
@@ -308,6 +331,7 @@ export const TXONLY_SEGMENT_LENGTHS: u32 = 4; // u32[8]
 export const TXONLY_MAX_SEGMENTS: u32 = 8;
 /** 42 bytes: Ethernet, IPv4, UDP headers as txonly sends them. */
 export const TXONLY_HEADERS: u32 = 64;
+export const TXONLY_HEADERS_LEN: u32 = 42;
 export const TXONLY_SIZE: u32 = 128;
 
 // ---- l2 switch ---------------------------------------------------------------------------------------------------------
@@ -321,12 +345,16 @@ export const SWITCH_LEARNED: u32 = 24; // u64
 export const SWITCH_MOVED: u32 = 32; // u64
 export const SWITCH_REFUSED: u32 = 40; // u64: not learned, quota or bucket full
 export const SWITCH_EVICTED: u32 = 48; // u64
+export const SWITCH_HASH: u32 = 56; // u64: odd multiplier of the hash, secret, so that no guest can aim at one bucket
 export const SWITCH_PORTS: u32 = 64; // u8[MAX_PORTS]: 1 = member
 export const SWITCH_OWNED: u32 = 128; // u32[MAX_PORTS]: entries owned by each port
 export const SWITCH_TABLE: u32 = 384;
 /** u64 MAC (48 bits, as loaded little-endian) | port << 48 | valid << 63; u32 lastSeenMs; u32 spare. */
 export const SWITCH_ENTRY_SIZE: u32 = 16;
 export const SWITCH_WAYS: u32 = 4;
+/** A lcore's working area: u32[MAX_PORTS] packet counts by output port, then MAX_BURST handles a port. */
+export const SWITCH_SCRATCH_LISTS: u32 = 256;
+export const SWITCH_SCRATCH_SIZE: u32 = 131328; // SWITCH_SCRATCH_LISTS + MAX_PORTS * MAX_BURST * 4
 
 // ---- mbuf: 64 bytes, one cache line; its handle is its address -----------------------------------------------------------------
 //   0 buffer   4 dataOff   8 next    12 refcnt  16 pktLen  20 dataLen  24 bufLen   28 nbSegs|port

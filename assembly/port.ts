@@ -1,0 +1,114 @@
+/**
+ * The port table: finds a port's queue and lets its poll-mode driver move the burst (rte_eth_rx_burst, rte_eth_tx_burst).
+ * A port, or a queue, that is not there moves 0 packets.
+ */
+import { wakeLcore } from './hook';
+import {
+  LCORE_BASE,
+  LCORE_RXQ_COUNT,
+  LCORE_RXQS,
+  LCORE_SIZE,
+  MAX_LCORES,
+  MAX_PORTS,
+  PMD_NULL,
+  PMD_RING,
+  PMD_VHOST,
+  PMD_VIRTIO,
+  PORT_BASE,
+  PORT_RXQ_COUNT,
+  PORT_RXQS,
+  PORT_SIZE,
+  PORT_TXQ_COUNT,
+  PORT_TXQS,
+  QUEUE_FRAME_LEN,
+  QUEUE_PMD,
+  QUEUE_RUN,
+  QUEUE_WAITER,
+} from './layout';
+import { nullRxBurst, nullTxBurst } from './pmd/null';
+import { ringRxArm, ringRxBurst, ringTxBurst } from './pmd/ring';
+import { vhostRxArm, vhostRxBurst, vhostRxDisarm, vhostTxBurst } from './pmd/vhost';
+import { virtioRxArm, virtioRxBurst, virtioRxDisarm, virtioTxBurst } from './pmd/virtio';
+
+/** Receives up to `count` packets into the handles at `burst`; the caller owns them. */
+export function rxBurst(lcoreId: u32, port: u32, queue: u32, burst: usize, count: u32): u32 {
+  if (port >= MAX_PORTS) return 0;
+  const record: usize = PORT_BASE + port * PORT_SIZE;
+  if (queue >= load<u32>(record, PORT_RXQ_COUNT)) return 0;
+  const rxq: usize = load<u32>(load<u32>(record, PORT_RXQS) + (queue << 2));
+  const pmd = load<u32>(rxq, QUEUE_PMD);
+  if (pmd == PMD_VHOST) return vhostRxBurst(lcoreId, rxq, burst, count);
+  if (pmd == PMD_VIRTIO) return virtioRxBurst(lcoreId, rxq, burst, count);
+  if (pmd == PMD_RING) return ringRxBurst(rxq, burst, count);
+  if (pmd == PMD_NULL) return nullRxBurst(lcoreId, rxq, burst, count);
+  return 0;
+}
+
+/** Sends up to `count` packets; the first so many that it returns are the port's, the others stay the caller's. */
+export function txBurst(lcoreId: u32, port: u32, queue: u32, burst: usize, count: u32): u32 {
+  if (port >= MAX_PORTS) return 0;
+  const record: usize = PORT_BASE + port * PORT_SIZE;
+  if (queue >= load<u32>(record, PORT_TXQ_COUNT)) return 0;
+  const txq: usize = load<u32>(load<u32>(record, PORT_TXQS) + (queue << 2));
+  const pmd = load<u32>(txq, QUEUE_PMD);
+  if (pmd == PMD_VHOST) return vhostTxBurst(lcoreId, txq, burst, count);
+  if (pmd == PMD_VIRTIO) return virtioTxBurst(lcoreId, txq, burst, count);
+  if (pmd == PMD_RING) return ringTxBurst(txq, burst, count);
+  if (pmd == PMD_NULL) return nullTxBurst(lcoreId, txq, burst, count);
+  return 0;
+}
+
+/** Wants a notification for the queue's next packet (rte_eth_dev_rx_intr_enable). True if one is there already. */
+function rxArm(lcoreId: u32, rxq: usize): bool {
+  const running = load<u32>(rxq, QUEUE_RUN) != 0;
+  const pmd = load<u32>(rxq, QUEUE_PMD);
+  if (pmd == PMD_VHOST) return vhostRxArm(lcoreId, rxq, running);
+  if (pmd == PMD_VIRTIO) return virtioRxArm(lcoreId, rxq, running);
+  if (pmd == PMD_RING) return ringRxArm(rxq);
+  if (pmd == PMD_NULL) return running && load<u32>(rxq, QUEUE_FRAME_LEN) != 0;
+  return false;
+}
+
+function rxDisarm(lcoreId: u32, rxq: usize): void {
+  const pmd = load<u32>(rxq, QUEUE_PMD);
+  if (pmd == PMD_VHOST) vhostRxDisarm(lcoreId, rxq);
+  else if (pmd == PMD_VIRTIO) virtioRxDisarm(lcoreId, rxq);
+}
+
+/**
+ * Before the lcore sleeps: asks every rx queue that it polls to wake it, and looks once more. 1 = packets wait, or may wait,
+ * and nothing is armed any more; 0 = sleep. First the waiter, then the look: whoever publishes after the look sees the waiter.
+ */
+export function lcoreArm(lcoreId: u32): u32 {
+  if (lcoreId >= MAX_LCORES) return 1;
+  const lcore: usize = LCORE_BASE + lcoreId * LCORE_SIZE;
+  let at: usize = load<u32>(lcore, LCORE_RXQS);
+  const end = at + (load<u32>(lcore, LCORE_RXQ_COUNT) << 2);
+  for (; at < end; at += 4) {
+    const rxq: usize = load<u32>(at);
+    atomic.store<u32>(rxq, <u32>lcore, QUEUE_WAITER);
+    if (rxArm(lcoreId, rxq)) {
+      lcoreDisarm(lcoreId);
+      return 1;
+    }
+  }
+  return 0;
+}
+
+/** After the sleep: polls again, nobody needs to signal. */
+export function lcoreDisarm(lcoreId: u32): void {
+  if (lcoreId >= MAX_LCORES) return;
+  const lcore: usize = LCORE_BASE + lcoreId * LCORE_SIZE;
+  let at: usize = load<u32>(lcore, LCORE_RXQS);
+  const end = at + (load<u32>(lcore, LCORE_RXQ_COUNT) << 2);
+  for (; at < end; at += 4) {
+    const rxq: usize = load<u32>(at);
+    atomic.store<u32>(rxq, 0, QUEUE_WAITER);
+    rxDisarm(lcoreId, rxq);
+  }
+}
+
+/** Wakes an lcore by its id, whether it sleeps or not. */
+export function lcoreWake(lcoreId: u32): void {
+  if (lcoreId < MAX_LCORES) wakeLcore(LCORE_BASE + lcoreId * LCORE_SIZE);
+}

@@ -1,0 +1,155 @@
+/**
+ * Device side, host → guest, every shape but the single buffer: a frame over several descriptors, indirect tables, several
+ * mbuf segments, and several chains with mergeable buffers.
+ */
+import {
+  MBUF_BUF,
+  MBUF_DATA_LEN,
+  MBUF_DATA_OFF,
+  MBUF_NEXT,
+  MBUF_PKT_LEN,
+  QUEUE_AVAIL,
+  QUEUE_DESC,
+  QUEUE_DEVICE,
+  QUEUE_HDR_LEN,
+  QUEUE_LAST_AVAIL,
+  QUEUE_LAST_USED,
+  QUEUE_USED,
+  QUEUE_VQ_FLAGS,
+  QUEUE_VQ_SIZE,
+  STOP_HEAD,
+  VQ_INDIRECT,
+  VQ_MERGEABLE,
+} from '../layout';
+import { copyFrame } from '../mem/copy';
+import { translate } from '../mem/region';
+import { stopQueue } from '../stats';
+import { writeNetHeader } from './net-header';
+import {
+  AVAIL_ENTRY_SIZE,
+  DESC_F_INDIRECT,
+  DESC_F_NEXT,
+  DESC_F_WRITE,
+  DESC_SIZE,
+  descAt,
+  descTail,
+  NET_HDR_NUM_BUFFERS,
+  RING_ENTRIES,
+  tailFlags,
+  tailLen,
+  tailNext,
+  USED_ENTRY_SIZE,
+} from './split';
+
+/** The packet needs more chains than the guest has posted: nothing is used, try again later. */
+export const NO_BUFFERS: i32 = 0;
+/** The chain is too short and buffers do not merge: the packet cannot be delivered and is dropped, the chain stays. */
+export const NO_ROOM: i32 = -1;
+/** The first chain breaks a rule: skip it. */
+export const BAD_BUFFER: i32 = -2;
+
+/**
+ * Writes the packet `mbuf` into the chain that begins with (`head`, `address`, `tail`), the `taken`th of `free`, and into
+ * those after it. Returns how many chains it filled, their used entries written but not published; or NO_BUFFERS,
+ * NO_ROOM, BAD_BUFFER. The walk is bounded by the ring's size over all chains of a packet.
+ */
+export function enqueueChains(
+  queue: usize,
+  mbuf: usize,
+  head: u32,
+  address: u64,
+  tail: u64,
+  taken: u32,
+  free: u32,
+): i32 {
+  const device: usize = load<u32>(queue, QUEUE_DEVICE);
+  const size = load<u32>(queue, QUEUE_VQ_SIZE);
+  const mask = size - 1;
+  const hdrLen = load<u32>(queue, QUEUE_HDR_LEN);
+  const flagsOfQueue = load<u32>(queue, QUEUE_VQ_FLAGS);
+  const availRing = <usize>load<u32>(queue, QUEUE_AVAIL) + RING_ENTRIES;
+  const usedRing = <usize>load<u32>(queue, QUEUE_USED) + RING_ENTRIES;
+  const firstAvail = load<u32>(queue, QUEUE_LAST_AVAIL) + taken;
+  const firstUsed = load<u32>(queue, QUEUE_LAST_USED) + taken;
+  let left = load<u32>(mbuf, MBUF_PKT_LEN);
+  let segment = mbuf;
+  let from: usize = <usize>load<u32>(mbuf, MBUF_BUF) + load<u32>(mbuf, MBUF_DATA_OFF);
+  let fromLeft = load<u32>(mbuf, MBUF_DATA_LEN);
+  let numBuffers: usize = 0;
+  let chains: u32 = 0;
+  let walked: u32 = 0;
+
+  while (true) {
+    let table: usize = load<u32>(queue, QUEUE_DESC);
+    let tableSize = size;
+    if (tailFlags(tail) & DESC_F_INDIRECT) {
+      const tableBytes = tailLen(tail);
+      if ((flagsOfQueue & VQ_INDIRECT) == 0 || tailFlags(tail) & DESC_F_NEXT) return BAD_BUFFER;
+      if (tableBytes == 0 || tableBytes % DESC_SIZE != 0 || tableBytes / DESC_SIZE > size) return BAD_BUFFER;
+      table = translate(device, address, tableBytes);
+      if (table == 0) return BAD_BUFFER;
+      tableSize = tableBytes / DESC_SIZE;
+      address = load<u64>(table);
+      tail = descTail(table);
+    }
+
+    let written: u32 = 0;
+    while (true) {
+      if (++walked > size) return BAD_BUFFER;
+      const flags = tailFlags(tail);
+      let length = tailLen(tail);
+      if ((flags & (DESC_F_WRITE | DESC_F_INDIRECT)) != DESC_F_WRITE) return BAD_BUFFER;
+      let to = translate(device, address, length);
+      if (to == 0) return BAD_BUFFER;
+      if (numBuffers == 0) {
+        // The header stands whole in the first descriptor: section 5.1.6.3.2 has drivers post it so.
+        if (length < hdrLen) return BAD_BUFFER;
+        writeNetHeader(to, hdrLen);
+        numBuffers = to + NET_HDR_NUM_BUFFERS;
+        to += hdrLen;
+        length -= hdrLen;
+        written = hdrLen;
+      }
+      while (length != 0 && left != 0) {
+        if (fromLeft == 0) {
+          segment = load<u32>(segment, MBUF_NEXT);
+          if (segment == 0) return NO_ROOM; // pktLen says more than the segments hold: a program's fault
+          from = <usize>load<u32>(segment, MBUF_BUF) + load<u32>(segment, MBUF_DATA_OFF);
+          fromLeft = load<u32>(segment, MBUF_DATA_LEN);
+          continue;
+        }
+        const part = min(length, fromLeft);
+        copyFrame(to, from, part);
+        to += part;
+        from += part;
+        length -= part;
+        fromLeft -= part;
+        left -= part;
+        written += part;
+      }
+      if (left == 0 || (flags & DESC_F_NEXT) == 0) break;
+      const next = tailNext(tail);
+      if (next >= tableSize) return BAD_BUFFER;
+      const desc = descAt(table, next);
+      address = load<u64>(desc);
+      tail = descTail(desc);
+    }
+
+    store<u64>(usedRing + ((firstUsed + chains) & mask) * USED_ENTRY_SIZE, ((<u64>written) << 32) | <u64>head);
+    chains++;
+    if (left == 0) break;
+    if ((flagsOfQueue & VQ_MERGEABLE) == 0) return NO_ROOM;
+    if (taken + chains == free) return NO_BUFFERS;
+    head = <u32>load<u16>(availRing + ((firstAvail + chains) & mask) * AVAIL_ENTRY_SIZE);
+    if (head >= size) {
+      stopQueue(queue, STOP_HEAD);
+      return NO_BUFFERS;
+    }
+    const desc = descAt(load<u32>(queue, QUEUE_DESC), head); // `table` may be an indirect one
+    address = load<u64>(desc);
+    tail = descTail(desc);
+  }
+
+  if (chains > 1) store<u16>(numBuffers, <u16>chains);
+  return chains;
+}
