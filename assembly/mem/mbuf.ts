@@ -86,19 +86,31 @@ export function mbufReset(mbuf: u32): void {
   store<u64>(mbuf, 0, MBUF_L2_LEN); // and MBUF_L4_LEN, MBUF_L3_LEN, MBUF_TSO_SEGSZ, MBUF_UDATA
 }
 
+/** mbufReset of an mbuf straight from its pool: what the invariant promises is not written again. */
+// @ts-ignore: decorator
+@inline
+function resetRaw(mbuf: u32, dataOff: u32): void {
+  store<u32>(mbuf, dataOff, MBUF_DATA_OFF);
+  store<u64>(mbuf, 0, MBUF_PKT_LEN); // and MBUF_DATA_LEN
+  store<u32>(mbuf, ONE_SEGMENT_NO_PORT, MBUF_NB_SEGS);
+  v128.store(mbuf, i64x2.splat(0), MBUF_OL_FLAGS); // and MBUF_PACKET_TYPE, MBUF_HASH, the VLAN tags
+  store<u64>(mbuf, 0, MBUF_L2_LEN); // up to MBUF_UDATA
+}
+
 /** An empty mbuf, 0 when the pool is exhausted (rte_pktmbuf_alloc). */
 export function mbufAlloc(pool: u32, lcoreId: u32): u32 {
   const mbuf = mempoolGet(pool, lcoreId);
-  if (mbuf != 0) mbufReset(mbuf);
+  if (mbuf != 0) resetRaw(mbuf, freshDataOff(load<u32>(pool, MEMPOOL_BUF_LEN)));
   return mbuf;
 }
 
 /** `count` empty mbufs into the array at `objects`, all or nothing: 1 or 0 (rte_pktmbuf_alloc_bulk). */
 export function mbufAllocBulk(pool: u32, lcoreId: u32, objects: u32, count: u32): u32 {
   if (mempoolGetBulk(pool, lcoreId, objects, count) == 0) return 0;
+  const dataOff = freshDataOff(load<u32>(pool, MEMPOOL_BUF_LEN));
   const end = objects + (count << 2);
   while (objects < end) {
-    mbufReset(load<u32>(objects));
+    resetRaw(load<u32>(objects), dataOff);
     objects += 4;
   }
   return 1;
