@@ -152,6 +152,7 @@ export class PortTable {
     // The arrays belong to the port number for ever, for the reason that queue records do.
     const rxArray = slot.read(PORT_RXQS) || this.#eal.memzones.reserve(`port-${id}-queues`, ARRAYS_BYTES).address;
     memory.u32.fill(0, slot.address >>> 2, (slot.address + PORT_SIZE) >>> 2);
+    // a lcore that comes late finds address 0, where there is no pmd
     memory.u32.fill(0, rxArray >>> 2, (rxArray + ARRAYS_BYTES) >>> 2);
     slot.write(PORT_RXQS, rxArray);
     slot.write(PORT_TXQS, rxArray + MAX_QUEUE_PAIRS * 4);
@@ -166,11 +167,11 @@ export class PortTable {
 
   /** Gives a record and its queues back. The queues are shut. */
   release(slot: Slot): void {
-    const { memory, mainLcoreId } = this.#eal;
+    const { memory } = this.#eal;
     for (const field of [PORT_RXQ_COUNT, PORT_TXQ_COUNT, PORT_LINK_UP, PORT_DEVICE]) slot.write(field, 0);
     slot.write(PORT_STATE, PORT_STATE_UNUSED);
     for (const queue of [...slot.rxQueues, ...slot.txQueues]) {
-      resetQueue(memory, queue, PMD_NONE, 0, 0, mainLcoreId);
+      resetQueue(memory, queue, PMD_NONE, 0, 0);
       this.#freeQueues.push(queue);
     }
     slot.owner = undefined;
@@ -179,7 +180,7 @@ export class PortTable {
   }
 
   takeQueues(count: number, pmd: number, port: number): number[] {
-    const { memory, memzones, mainLcoreId } = this.#eal;
+    const { memory, memzones } = this.#eal;
     while (this.#freeQueues.length < count) {
       const slab = memzones.reserve(`queue-slab-${this.#slabs++}`, SLAB_RECORDS * QUEUE_SIZE);
       for (let i = SLAB_RECORDS - 1; i >= 0; i--) this.#freeQueues.push(slab.address + i * QUEUE_SIZE);
@@ -187,7 +188,7 @@ export class PortTable {
     const queues: number[] = [];
     for (let id = 0; id < count; id++) {
       const queue = this.#freeQueues.pop()!;
-      resetQueue(memory, queue, pmd, port, id, mainLcoreId);
+      resetQueue(memory, queue, pmd, port, id);
       queues.push(queue);
     }
     return queues;

@@ -21,11 +21,12 @@ import {
 } from '../../assembly/layout.js';
 import type { Burst } from '../burst.js';
 import { parseMac } from '../drivers/devargs.js';
-import { setGates, withQueueLocked } from '../drivers/queue.js';
+import { freeOwnLock, setGates } from '../drivers/queue.js';
 import { findDriver } from '../drivers/registry.js';
 import type { Driver, DriverPort } from '../drivers/types.js';
 import type { Eal } from '../eal/eal.js';
 import type { WasmExports } from '../eal/exports.js';
+import { withQueueLock } from '../eal/queue-lock.js';
 import { ViaductError } from '../errors.js';
 import type { Mempool } from '../mempool.js';
 import {
@@ -207,16 +208,11 @@ export class Port extends EventEmitter<PortEvents> {
   }
 
   #writeQueue(queue: number, pool: number, descriptorCount: number): void {
-    const { memory, mainLcoreId } = this.eal;
-    withQueueLocked(
-      memory,
-      queue,
-      () => {
-        memory.u32[(queue + QUEUE_POOL) >>> 2] = pool;
-        memory.u32[(queue + QUEUE_NB_DESC) >>> 2] = descriptorCount;
-      },
-      mainLcoreId,
-    );
+    const { memory } = this.eal;
+    withQueueLock(memory, queue, () => {
+      memory.u32[(queue + QUEUE_POOL) >>> 2] = pool;
+      memory.u32[(queue + QUEUE_NB_DESC) >>> 2] = descriptorCount;
+    });
   }
 
   // ---- life ------------------------------------------------------------------------------------------------------------
@@ -227,15 +223,17 @@ export class Port extends EventEmitter<PortEvents> {
       checkState(this.label, this.#state, 'start');
       checkAllSetUp(this.label, 'rx', this.#rxReady, this.#rxReady.length);
       checkAllSetUp(this.label, 'tx', this.#txReady, this.#txReady.length);
-      const { memory, mainLcoreId } = this.eal;
+      const { memory } = this.eal;
       for (const queue of this.#queues()) {
-        withQueueLocked(memory, queue, () => (memory.u32[(queue + QUEUE_STOP_CAUSE) >>> 2] = 0), mainLcoreId);
+        withQueueLock(memory, queue, () => {
+          memory.u32[(queue + QUEUE_STOP_CAUSE) >>> 2] = 0;
+        });
       }
       await this.#device.start();
       // the device may have gone while it started
       if (this.#state !== 'configured') checkState(this.label, this.#state, 'start');
       this.#enter('started', PORT_STATE_STARTED);
-      for (const queue of this.#queues()) setGates(memory, queue, QUEUE_GATE_STARTED, 0, mainLcoreId);
+      for (const queue of this.#queues()) setGates(memory, queue, QUEUE_GATE_STARTED);
       this.#watch.start();
     });
   }
@@ -273,7 +271,10 @@ export class Port extends EventEmitter<PortEvents> {
 
   #shut(): void {
     const { memory, mainLcoreId } = this.eal;
-    for (const queue of this.#queues()) setGates(memory, queue, 0, QUEUE_GATE_STARTED, mainLcoreId);
+    for (const queue of this.#queues()) {
+      freeOwnLock(memory, queue, mainLcoreId);
+      setGates(memory, queue, 0, QUEUE_GATE_STARTED);
+    }
   }
 
   #queues(): number[] {
