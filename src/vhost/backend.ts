@@ -1,0 +1,381 @@
+import type { BackendDevice, VringConfig } from './device.js';
+import { VhostProtocolError } from './errors.js';
+import {
+  featureNames,
+  protocolFeatureNames,
+  VHOST_USER_F_PROTOCOL_FEATURES,
+  VHOST_USER_PROTOCOL_F_REPLY_ACK,
+} from './features.js';
+import { checkOverlap, checkRegion, sameRegion } from './memory-table.js';
+import * as M from './messages.js';
+
+/** Largest split virtqueue, virtio 1.2 section 2.7. */
+const MAX_VRING_SIZE = 32768;
+/** Alignment of the descriptor table, the driver area and the device area, virtio 1.2 section 2.7. */
+const ALIGNMENT = { desc: 16n, avail: 2n, used: 4n } as const;
+/** Smallest and largest payload of a frame that SET_MTU may name, virtio 1.2 section 5.1.4.1. */
+const MIN_MTU = 68n;
+const MAX_MTU = 65535n;
+
+/** What the session remembers of one virtqueue. */
+interface Vring {
+  size: number;
+  addresses: Pick<VringConfig, 'desc' | 'avail' | 'used'> | undefined;
+  base: number;
+  /** SET_VRING_KICK has come since the last stop: with a descriptor, or with the word that there is none. */
+  kicked: boolean;
+  started: boolean;
+  /** SET_VRING_ENABLE's last word; undefined = never said, and then the negotiated features decide. */
+  enabled: boolean | undefined;
+}
+
+type Of<K extends M.PayloadKind> = Extract<M.Payload, { kind: K }>;
+
+/**
+ * The back end's side of one vhost-user connection, without a socket: messages in, replies out, the device driven. A new
+ * connection is a new session.
+ *
+ * Ring states (vhost-user, "Ring states"): a vring is stopped until a kick descriptor (or the word that there is none) has come
+ * and its size and addresses are known; GET_VRING_BASE stops it. Without VHOST_USER_F_PROTOCOL_FEATURES it starts enabled,
+ * with it SET_VRING_ENABLE decides; SET_FEATURES alone never changes a ring that runs.
+ *
+ * Later: migration log, inflight tracking and back-end requests each are a few rows of `#dispatch` and a device method; their
+ * messages are refused now because their feature was never offered.
+ */
+export class BackendSession {
+  readonly #device: BackendDevice;
+  readonly #vrings: Vring[];
+  #regions: M.MemoryRegion[] = [];
+  #features: bigint | undefined;
+  #protocolFeatures = 0n;
+  #status = 0n;
+  #mtu: number | undefined;
+
+  constructor(device: BackendDevice) {
+    this.#device = device;
+    this.#vrings = Array.from({ length: device.vringCount }, () => ({
+      size: 0,
+      addresses: undefined,
+      base: 0,
+      kicked: false,
+      started: false,
+      enabled: undefined,
+    }));
+  }
+
+  /** Negotiated virtio features, 0 before SET_FEATURES. */
+  get features(): bigint {
+    return this.#features ?? 0n;
+  }
+
+  get protocolFeatures(): bigint {
+    return this.#protocolFeatures;
+  }
+
+  /** Regions that the front end has shared, in no order. */
+  get regions(): readonly M.MemoryRegion[] {
+    return this.#regions;
+  }
+
+  /** The MTU that the front end told; undefined before it did. */
+  get mtu(): number | undefined {
+    return this.#mtu;
+  }
+
+  /**
+   * Handles one message; returns the reply to send, if there is one. Descriptors that the session keeps are taken out of
+   * `message.fds`; the caller closes those that are left. Throws VhostProtocolError for a message that no correct front end
+   * sends: the caller closes the connection and calls `close()`.
+   */
+  handle(message: M.Message): M.Message | undefined {
+    const info = M.requestInfo(message.request);
+    const wantsAck =
+      (message.flags & M.FLAG_NEED_REPLY) !== 0 && (this.#protocolFeatures & VHOST_USER_PROTOCOL_F_REPLY_ACK) !== 0n;
+    if (info === undefined) {
+      // A later revision's request: a front end that wants to know is told, else it goes unanswered (F16).
+      return wantsAck ? reply(message, { kind: 'u64', value: 1n }) : undefined;
+    }
+    const missing = this.#missingFeature(info);
+    if (missing !== undefined) {
+      if (wantsAck && info.reply === undefined) return reply(message, { kind: 'u64', value: 1n });
+      throw new VhostProtocolError(info.name, 'request', `needs ${missing}, which was not negotiated`);
+    }
+    if (message.fds.length < info.minFds || message.fds.length > info.maxFds) {
+      const want = info.minFds === info.maxFds ? `${info.minFds}` : `${info.minFds} to ${info.maxFds}`;
+      throw new VhostProtocolError(info.name, 'fds', `${message.fds.length} descriptors where ${want} belong`);
+    }
+    let answer: M.Payload | boolean;
+    try {
+      answer = this.#dispatch(message, info);
+    } catch (error) {
+      // This side's own limits are no fault of the peer's: it may go on, if it listens.
+      if (error instanceof VhostProtocolError || !wantsAck || info.reply !== undefined) throw error;
+      this.onRefused?.(info.name, error as Error);
+      answer = false;
+    }
+    if (typeof answer !== 'boolean') return reply(message, answer);
+    if (wantsAck) return reply(message, { kind: 'u64', value: answer ? 0n : 1n });
+    return undefined;
+  }
+
+  /** Told when a request failed on this side and the front end was answered so: for logs. */
+  onRefused: ((request: string, error: Error) => void) | undefined;
+
+  /** The connection is gone: the device lets go of everything. */
+  close(): void {
+    this.#device.reset();
+    this.#regions = [];
+    for (const vring of this.#vrings) vring.started = false;
+  }
+
+  #missingFeature(info: M.RequestInfo): string | undefined {
+    if (info.needsName !== undefined) return info.needsName;
+    if (info.needs === undefined || (this.#protocolFeatures & info.needs) !== 0n) return undefined;
+    return `VHOST_USER_PROTOCOL_F_${protocolFeatureNames(info.needs)[0]}`;
+  }
+
+  /** Returns the explicit reply's payload, or whether the request succeeded. */
+  #dispatch(message: M.Message, info: M.RequestInfo): M.Payload | boolean {
+    const payload = message.payload as M.Payload;
+    switch (message.request) {
+      case M.GET_FEATURES:
+        return { kind: 'u64', value: this.#device.features };
+      case M.SET_FEATURES:
+        return this.#setFeatures(payload as Of<'u64'>);
+      case M.GET_PROTOCOL_FEATURES:
+        return { kind: 'u64', value: this.#device.protocolFeatures };
+      case M.SET_PROTOCOL_FEATURES:
+        return this.#setProtocolFeatures(payload as Of<'u64'>);
+      case M.SET_OWNER:
+      case M.RESET_OWNER: // deprecated, and to be ignored
+        return true;
+      case M.GET_QUEUE_NUM:
+        return { kind: 'u64', value: BigInt(this.#vrings.length >>> 1) };
+      case M.GET_MAX_MEM_SLOTS:
+        return { kind: 'u64', value: BigInt(this.#device.maxMemorySlots) };
+      case M.SET_MEM_TABLE:
+        return this.#setMemoryTable(message, payload as Of<'memoryTable'>);
+      case M.ADD_MEM_REG:
+        return this.#addMemoryRegion(message, payload as Of<'memoryRegion'>);
+      case M.REM_MEM_REG:
+        return this.#removeMemoryRegion(payload as Of<'memoryRegion'>);
+      case M.SET_VRING_NUM:
+        return this.#setVringNum(payload as Of<'vringState'>);
+      case M.SET_VRING_ADDR:
+        return this.#setVringAddress(payload as Of<'vringAddress'>);
+      case M.SET_VRING_BASE:
+        return this.#setVringBase(payload as Of<'vringState'>);
+      case M.GET_VRING_BASE:
+        return this.#getVringBase(payload as Of<'vringState'>);
+      case M.SET_VRING_KICK:
+      case M.SET_VRING_CALL:
+      case M.SET_VRING_ERR:
+        return this.#setVringFd(message, info.name, payload as Of<'u64'>);
+      case M.SET_VRING_ENABLE:
+        return this.#setVringEnable(payload as Of<'vringState'>);
+      case M.NET_SET_MTU:
+        return this.#setMtu(payload as Of<'u64'>);
+      case M.SET_STATUS:
+        return this.#setStatus(payload as Of<'u64'>);
+      case M.GET_STATUS:
+        return { kind: 'u64', value: this.#status };
+      case M.SEND_RARP:
+        return this.#sendRarp(payload as Of<'u64'>);
+      default:
+        // Its feature would have to be offered first: #missingFeature has refused it.
+        throw new VhostProtocolError(info.name, 'request', 'is not supported');
+    }
+  }
+
+  #setFeatures({ value }: Of<'u64'>): boolean {
+    const unknown = value & ~this.#device.features;
+    if (unknown !== 0n) {
+      throw new VhostProtocolError('SET_FEATURES', 'features', `not offered: ${featureNames(unknown).join(', ')}`);
+    }
+    if (value === this.#features) return true;
+    if (this.#vrings.some((vring) => vring.started)) {
+      const changed = featureNames(value ^ this.features).join(', ');
+      throw new VhostProtocolError('SET_FEATURES', 'features', `changed while a vring runs: ${changed}`);
+    }
+    this.#features = value;
+    this.#device.setFeatures(value);
+    return true;
+  }
+
+  #setProtocolFeatures({ value }: Of<'u64'>): boolean {
+    const unknown = value & ~this.#device.protocolFeatures;
+    if (unknown !== 0n) {
+      const list = protocolFeatureNames(unknown).join(', ');
+      throw new VhostProtocolError('SET_PROTOCOL_FEATURES', 'features', `not offered: ${list}`);
+    }
+    this.#protocolFeatures = value;
+    return true;
+  }
+
+  #setMemoryTable(message: M.Message, { regions }: Of<'memoryTable'>): boolean {
+    const request = 'SET_MEM_TABLE';
+    if (regions.length !== message.fds.length) {
+      throw new VhostProtocolError(request, 'fds', `${message.fds.length} for ${regions.length} regions`);
+    }
+    if (regions.length > this.#device.maxMemorySlots) {
+      throw new VhostProtocolError(
+        request,
+        'num_regions',
+        `${regions.length} of at most ${this.#device.maxMemorySlots}`,
+      );
+    }
+    for (const [n, region] of regions.entries()) {
+      checkRegion(request, region, n);
+      checkOverlap(request, region, regions.slice(0, n), n);
+    }
+    this.#regions = [];
+    this.#device.setMemoryTable(regions, message.fds.splice(0));
+    this.#regions = [...regions];
+    return true;
+  }
+
+  #addMemoryRegion(message: M.Message, { region }: Of<'memoryRegion'>): boolean {
+    const request = 'ADD_MEM_REG';
+    checkRegion(request, region);
+    if (this.#regions.length >= this.#device.maxMemorySlots) {
+      throw new VhostProtocolError(request, 'region', `is one more than the ${this.#device.maxMemorySlots} slots`);
+    }
+    checkOverlap(request, region, this.#regions);
+    this.#device.addMemoryRegion(region, message.fds.splice(0, 1)[0]!);
+    this.#regions.push(region);
+    return true;
+  }
+
+  #removeMemoryRegion({ region }: Of<'memoryRegion'>): boolean {
+    const at = this.#regions.findIndex((other) => sameRegion(region, other));
+    if (at < 0) {
+      const where = `0x${region.guestAddress.toString(16)}, ${region.size} bytes`;
+      throw new VhostProtocolError('REM_MEM_REG', 'region', `${where} was never added`);
+    }
+    this.#regions.splice(at, 1);
+    this.#device.removeMemoryRegion(region);
+    return true;
+  }
+
+  #vring(request: string, index: number | bigint): Vring {
+    const vring = index < this.#vrings.length ? this.#vrings[Number(index)] : undefined;
+    if (vring === undefined) {
+      throw new VhostProtocolError(request, 'index', `${index}: there are ${this.#vrings.length} vrings`);
+    }
+    return vring;
+  }
+
+  #setVringNum({ index, num }: Of<'vringState'>): boolean {
+    const vring = this.#vring('SET_VRING_NUM', index);
+    if (num === 0 || num > MAX_VRING_SIZE || (num & (num - 1)) !== 0) {
+      throw new VhostProtocolError('SET_VRING_NUM', 'num', `${num} is not a power of two from 1 to ${MAX_VRING_SIZE}`);
+    }
+    if (vring.started && num !== vring.size) {
+      throw new VhostProtocolError('SET_VRING_NUM', 'num', `changed to ${num} while vring ${index} runs`);
+    }
+    vring.size = num;
+    return this.#startIfComplete(index);
+  }
+
+  #setVringAddress({ index, desc, avail, used }: Of<'vringAddress'>): boolean {
+    const vring = this.#vring('SET_VRING_ADDR', index);
+    const addresses = { desc, avail, used };
+    for (const area of ['desc', 'avail', 'used'] as const) {
+      if (addresses[area] % ALIGNMENT[area] !== 0n) {
+        const where = `0x${addresses[area].toString(16)}`;
+        throw new VhostProtocolError('SET_VRING_ADDR', area, `${where} is not aligned to ${ALIGNMENT[area]} bytes`);
+      }
+    }
+    vring.addresses = addresses;
+    if (!vring.started) return this.#startIfComplete(index);
+    this.#device.moveVring(index, { ...addresses, size: vring.size, base: vring.base });
+    return true;
+  }
+
+  #setVringBase({ index, num }: Of<'vringState'>): boolean {
+    const vring = this.#vring('SET_VRING_BASE', index);
+    if (vring.started) throw new VhostProtocolError('SET_VRING_BASE', 'num', `set while vring ${index} runs`);
+    if (num > 0xffff) throw new VhostProtocolError('SET_VRING_BASE', 'num', `${num} has more than 16 bits`);
+    vring.base = num;
+    return true;
+  }
+
+  #getVringBase({ index }: Of<'vringState'>): M.Payload {
+    const vring = this.#vring('GET_VRING_BASE', index);
+    if (vring.started) vring.base = this.#device.stopVring(index);
+    else if (vring.kicked) this.#device.setVringKick(index, -1);
+    vring.started = false;
+    vring.kicked = false;
+    return { kind: 'vringState', index, num: vring.base };
+  }
+
+  /** SET_VRING_KICK, CALL, ERR: bits 0-7 index, bit 8 says that no descriptor rides along (F13). */
+  #setVringFd(message: M.Message, request: string, { value }: Of<'u64'>): boolean {
+    if (value > 0x1ffn) {
+      throw new VhostProtocolError(request, 'index', `0x${value.toString(16)} has bits beyond index and NOFD`);
+    }
+    const vring = this.#vring(request, value & M.VRING_INDEX_MASK);
+    const index = Number(value & M.VRING_INDEX_MASK);
+    const noFd = (value & M.VRING_NOFD) !== 0n;
+    if (noFd !== (message.fds.length === 0)) {
+      const fault = noFd ? 'a descriptor came, and the NOFD bit' : 'no descriptor came, and no NOFD bit';
+      throw new VhostProtocolError(request, 'fds', `${fault}, for vring ${index}`);
+    }
+    const fd = noFd ? -1 : message.fds.splice(0, 1)[0]!;
+    if (message.request === M.SET_VRING_CALL) this.#device.setVringCall(index, fd);
+    else if (message.request === M.SET_VRING_ERR) this.#device.setVringErr(index, fd);
+    else {
+      this.#device.setVringKick(index, fd);
+      vring.kicked = true;
+      return this.#startIfComplete(index);
+    }
+    return true;
+  }
+
+  #setVringEnable({ index, num }: Of<'vringState'>): boolean {
+    const vring = this.#vring('SET_VRING_ENABLE', index);
+    if (num > 1) throw new VhostProtocolError('SET_VRING_ENABLE', 'num', `${num} is neither 0 nor 1`);
+    vring.enabled = num === 1;
+    this.#device.setVringEnabled(index, vring.enabled);
+    return true;
+  }
+
+  #startIfComplete(index: number): boolean {
+    const vring = this.#vrings[index]!;
+    if (vring.started || !vring.kicked || vring.size === 0 || vring.addresses === undefined) return true;
+    this.#device.setVringEnabled(index, vring.enabled ?? (this.features & VHOST_USER_F_PROTOCOL_FEATURES) === 0n);
+    this.#device.startVring(index, { ...vring.addresses, size: vring.size, base: vring.base });
+    vring.started = true;
+    return true;
+  }
+
+  #setMtu({ value }: Of<'u64'>): boolean {
+    if (value < MIN_MTU || value > MAX_MTU || !this.#device.setMtu(Number(value))) return false;
+    this.#mtu = Number(value);
+    return true;
+  }
+
+  #setStatus({ value }: Of<'u64'>): boolean {
+    if (value > 0xffn) throw new VhostProtocolError('SET_STATUS', 'status', `0x${value.toString(16)} is not 8 bits`);
+    if (value === 0n) {
+      for (const [index, vring] of this.#vrings.entries()) {
+        if (vring.started) vring.base = this.#device.stopVring(index);
+        vring.started = false;
+        vring.kicked = false;
+      }
+    }
+    this.#status = value;
+    this.#device.setStatus(Number(value));
+    return true;
+  }
+
+  #sendRarp({ value }: Of<'u64'>): boolean {
+    this.#device.sendRarp(Uint8Array.from({ length: 6 }, (_, n) => Number((value >> BigInt(8 * n)) & 0xffn)));
+    return true;
+  }
+}
+
+/** A reply carries its request's id, the reply bit, and nothing else in its flags. */
+function reply(message: M.Message, payload: M.Payload): M.Message {
+  return { request: message.request, flags: M.FLAG_REPLY, payload, fds: [] };
+}
