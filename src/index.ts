@@ -5,7 +5,7 @@
  *     import { Eal, Mempool, Port } from 'viaduct';
  *
  *     const eal = await Eal.init({ lcores: [0, 1] });
- *     const mempool = Mempool.create(eal, 'packets', { count: 8191 });
+ *     const mempool = Mempool.createPktmbuf(eal, { name: 'packets', count: 8191 });
  *     const port = await Port.probe(eal, 'net_vhost0,iface=/run/vm0.sock');
  *     port.configure({ rxQueueCount: 1, txQueueCount: 1 });
  *     port.rxQueueSetup(0, { mempool });

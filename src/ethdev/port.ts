@@ -183,7 +183,7 @@ export class Port extends EventEmitter<PortEvents> {
     this.#check('rxQueueSetup');
     checkQueue(this.label, 'rx', queue, this.#rxReady.length);
     const pool = conf.mempool;
-    if (pool === undefined || pool.bufLen === 0) {
+    if (pool === undefined || pool.bufferBytes === 0) {
       throw new ViaductError(
         'ERR_INVALID_ARGUMENT',
         `${this.label}: rx queue ${queue}: an mbuf pool is needed: rxQueueSetup(${queue}, { mempool })`,
@@ -191,7 +191,7 @@ export class Port extends EventEmitter<PortEvents> {
     }
     const limits = this.#device.info().rxDescriptors;
     const descriptorCount = checkDescriptors(this.label, 'rx', queue, limits, conf.descriptorCount);
-    this.#device.rxQueueSetup?.(queue, { pool: pool.address, bufLen: pool.bufLen, descriptorCount });
+    this.#device.rxQueueSetup?.(queue, { pool: pool.address, bufLen: pool.bufferBytes, descriptorCount });
     this.#writeQueue(this.#slot.rxQueues[queue]!, pool.address, descriptorCount);
     this.#rxReady[queue] = true;
   }
