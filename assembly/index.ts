@@ -13,3 +13,5 @@ export {
 export { regionTranslate } from './mem/region';
 export { virtioQueueDrain, virtioQueueInit } from './pmd/virtio';
 export { lcoreArm, lcoreDisarm, lcoreWake, rxBurst, txBurst } from './port';
+export { lcoreRun } from './forward/run';
+export { switchFlushPort, switchInit, switchLearn, switchLookup, switchSweep } from './forward/l2-table';

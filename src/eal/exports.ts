@@ -14,7 +14,15 @@ export interface WasmExports {
   ringFreeCount(ring: number): number;
 
   // mempool (rte_mempool), pktmbuf (rte_pktmbuf). get/alloc bulk: all or nothing, 1 or 0
-  mempoolInit(pool: number, ring: number, elts: number, count: number, eltSize: number, cacheLimit: number, bufLen: number): void;
+  mempoolInit(
+    pool: number,
+    ring: number,
+    elts: number,
+    count: number,
+    eltSize: number,
+    cacheLimit: number,
+    bufLen: number,
+  ): void;
   mempoolGetBulk(pool: number, lcoreId: number, objects: number, count: number): number;
   mempoolPutBulk(pool: number, lcoreId: number, objects: number, count: number): void;
   mempoolAvailCount(pool: number): number;
@@ -52,4 +60,6 @@ export interface WasmExports {
   switchLearn(table: number, mac: number, port: number, nowMs: number): void;
   /** Forgets every entry of a port (link down), returns how many. */
   switchFlushPort(table: number, port: number): number;
+  /** Forgets what has aged out and counts anew what each port owns; returns how many were forgotten. */
+  switchSweep(table: number, nowMs: number): number;
 }
