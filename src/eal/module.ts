@@ -19,6 +19,7 @@ export function createSharedMemory(): WebAssembly.Memory {
 
 /** One instance over the shared memory, for the calling thread. Returns the raw exports, without the loader's glue. */
 export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory, notify: NotifyHook): WasmExports {
-  const { instance } = instantiateSync(module, { env: { memory, notify } });
+  const env: Record<string, unknown> = { memory, notify };
+  const { instance } = instantiateSync(module, { env });
   return instance.exports as unknown as WasmExports;
 }

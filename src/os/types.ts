@@ -13,7 +13,7 @@ export interface Os {
   /** Replaces the range by fresh zero pages, readable and writable. */
   mapZero(address: bigint, lengthBytes: number): void;
   memfdCreate(name: string, sizeBytes: number): number;
-  /** Size in bytes and the page size of its file system (2 MiB for hugetlbfs). */
+  /** Size in bytes (0: no regular file), and the unit it is mapped in: the page size, or hugetlbfs's block size. */
   fileInfo(fd: number): { sizeBytes: number; blockSizeBytes: number };
   /** F_SEAL_SHRINK; false if the file cannot be sealed. */
   sealShrink(fd: number): boolean;
@@ -27,7 +27,8 @@ export interface Os {
   drain(fd: number): void;
   /**
    * poll(2) for POLLIN over the first `count` of `fds`, or until the timeout. Returns the ready count and sets
-   * `ready[i]` to 1 or 0 (also 1 on error or hang-up). EINTR counts as 0 ready.
+   * `ready[i]` to 1 (readable), 2 (nothing to read, but an error or a hang-up: it would be ready for ever) or 0. Negative
+   * descriptors are passed over. EINTR counts as 0 ready.
    */
   poll(fds: Int32Array, count: number, ready: Uint8Array, timeoutMs: number): number;
   /** Binds and listens on a UNIX stream socket, non-blocking; never removes a file. Error code in `.cause` as errno name. */
@@ -40,8 +41,19 @@ export interface Os {
   sendMessage(fd: number, bytes: Uint8Array, fds: readonly number[]): number;
   /** Bytes read into `into` (0 = the peer closed, -1 = EAGAIN), descriptors that came with them (close-on-exec). */
   receiveMessage(fd: number, into: Uint8Array, maxFds: number): { length: number; fds: number[]; truncated: boolean };
-  /** Pins the calling thread. Throws ERR_INVALID_ARGUMENT with the list of allowed CPUs. */
-  pinThread(cpu: number): void;
+  /** Pins the calling thread to a CPU, or to a set. Throws ERR_INVALID_ARGUMENT with the list of allowed CPUs. */
+  pinThread(cpu: number | readonly number[]): void;
+  /** CPUs that the calling thread may run on. A new thread inherits them from the one that starts it. */
+  threadCpus(): number[];
+  /**
+   * Asks for 2 MiB pages under a mapped range, now: populates the range and collapses it (madvise). Returns whether the
+   * kernel did so; the range works either way. Costs about 2 ms a MiB, and the memory is then really in use.
+   */
+  useHugePages(address: bigint, lengthBytes: number): boolean;
+  /** Whether a descriptor that a peer sent is an eventfd: only those are signalled and drained without surprises. */
+  isEventfd(fd: number): boolean;
+  /** Sets O_NONBLOCK on a descriptor that a peer sent. */
+  setNonBlocking(fd: number): void;
   /** Open descriptors of this process (for leak tests and diagnostics). */
   openDescriptorCount(): number;
 }
