@@ -83,6 +83,9 @@ export const LCORE_SCRATCH: u32 = 40;
 /** u32, u32: the rx queues whose notifications wake this lcore: address of an array of queue addresses, and their count. */
 export const LCORE_RXQS: u32 = 44;
 export const LCORE_RXQ_COUNT: u32 = 48;
+/** u32, u32: memory for the packet function that runs on this lcore (its bursts): address, bytes. */
+export const LCORE_ARENA: u32 = 52;
+export const LCORE_ARENA_BYTES: u32 = 56;
 /** Room of the LCORE_RXQS array that src/eal makes for each lcore. */
 export const MAX_LCORE_RXQS: u32 = 1024;
 /** u64 counters, written by the lcore itself. */

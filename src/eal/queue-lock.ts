@@ -8,6 +8,13 @@ import {
   LCORE_STATE_DEAD,
   LOCK_CONTROL,
   MAX_LCORES,
+  MAX_PORTS,
+  PORT_BASE,
+  PORT_RXQ_COUNT,
+  PORT_RXQS,
+  PORT_SIZE,
+  PORT_TXQ_COUNT,
+  PORT_TXQS,
   QUEUE_GATE_ALL,
   QUEUE_GATES,
   QUEUE_ID,
@@ -16,6 +23,7 @@ import {
   QUEUE_PORT,
   QUEUE_RUN,
   QUEUE_STOP_CAUSE,
+  STOP_TRAP,
 } from '../../assembly/layout.js';
 import { ViaductError } from '../errors.js';
 import type { HostMemory } from './memory.js';
@@ -108,6 +116,32 @@ function leaveSleeps(memory: HostMemory, wake: (lcoreId: number) => void): void 
       Atomics.wait(i32, sleeping, LCORE_SLEEP_POLL, 1);
     }
   }
+}
+
+/**
+ * A lcore died: stops every queue that it held with STOP_TRAP, because it left it half way through a burst, and frees the
+ * locks, so that the lcore's id may be used again. Returns the addresses of those queues.
+ */
+export function releaseLocksOf(memory: HostMemory, lcoreId: number): number[] {
+  const { u32 } = memory;
+  const held: number[] = [];
+  for (let port = PORT_BASE; port < PORT_BASE + MAX_PORTS * PORT_SIZE; port += PORT_SIZE) {
+    for (const [array, count] of [
+      [PORT_RXQS, PORT_RXQ_COUNT],
+      [PORT_TXQS, PORT_TXQ_COUNT],
+    ] as const) {
+      const first = u32[(port + array) >>> 2]! >>> 2;
+      for (const queue of u32.subarray(first, first + u32[(port + count) >>> 2]!)) {
+        const lock = (queue + QUEUE_LOCK) >>> 2;
+        if (queue === 0 || Atomics.compareExchange(u32, lock, lcoreId + 1, LOCK_CONTROL) !== lcoreId + 1) continue;
+        u32[(queue + QUEUE_STOP_CAUSE) >>> 2] = STOP_TRAP;
+        joinGates(memory, queue);
+        Atomics.store(u32, lock, 0);
+        held.push(queue);
+      }
+    }
+  }
+  return held;
 }
 
 function isDead(memory: HostMemory, holder: number): boolean {
