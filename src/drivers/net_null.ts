@@ -39,7 +39,7 @@ export const netNull: Driver = {
     }
     slot.createQueues({ pmd: PMD_NULL, rxQueues: MAX_QUEUES, txQueues: MAX_QUEUES });
     for (const queue of [...slot.rxQueues, ...slot.txQueues]) {
-      setGates(eal.memory, queue, QUEUE_GATE_READY | QUEUE_GATE_ENABLED);
+      setGates(eal, queue, QUEUE_GATE_READY | QUEUE_GATE_ENABLED);
     }
     const info: DriverInfo = {
       maxRxQueues: MAX_QUEUES,

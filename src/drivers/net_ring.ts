@@ -76,7 +76,7 @@ class Wire {
     }
     for (const end of this.ends) {
       for (const queue of [...end.slot.rxQueues, ...end.slot.txQueues]) {
-        if (this.#eal.memory.u32[(queue + QUEUE_RING) >>> 2] !== 0) setGates(this.#eal.memory, queue, OPEN);
+        if (this.#eal.memory.u32[(queue + QUEUE_RING) >>> 2] !== 0) setGates(this.#eal, queue, OPEN);
       }
     }
     for (const end of this.ends) end.slot.linkChanged(true);
@@ -112,10 +112,10 @@ class Wire {
   part(reason: string): void {
     if (!this.#joined) return;
     this.#joined = false;
-    const { memory, memzones } = this.#eal;
+    const { memzones } = this.#eal;
     for (const end of this.ends) {
       for (const queue of [...end.slot.rxQueues, ...end.slot.txQueues]) {
-        setGates(memory, queue, 0, OPEN);
+        setGates(this.#eal, queue, 0, OPEN);
         this.#setRing(queue, 0, 0);
       }
       end.slot.linkChanged(false, reason);

@@ -3,6 +3,8 @@
  * When one of these returns, no lcore is in a burst that began before it.
  */
 import {
+  LCORE_BASE,
+  LCORE_SIZE,
   QUEUE_CALL_FD,
   QUEUE_GATES,
   QUEUE_ID,
@@ -12,17 +14,25 @@ import {
   QUEUE_PORT,
   QUEUE_RUN,
   QUEUE_SIZE,
+  QUEUE_WAITER,
 } from '../../assembly/layout.js';
+import type { MemContext } from '../eal/context.js';
 import type { HostMemory } from '../eal/memory.js';
 import { joinGates, withQueueLock } from '../eal/queue-lock.js';
 
-/** Opens and shuts QUEUE_GATE_* bits under the lock. Returns whether the queue runs now. */
-export function setGates(memory: HostMemory, queue: number, open: number, shut = 0): boolean {
-  return withQueueLock(memory, queue, () => {
+/**
+ * Opens and shuts QUEUE_GATE_* bits under the lock. A lcore that sleeps on a queue that begins to run is woken: it may have
+ * packets, or, on the driver side, must post its receive buffers before any can come.
+ */
+export function setGates({ memory, wasm }: MemContext, queue: number, open: number, shut = 0): void {
+  const begins = withQueueLock(memory, queue, () => {
+    const ran = memory.u32[(queue + QUEUE_RUN) >>> 2] === 1;
     memory.u32[(queue + QUEUE_GATES) >>> 2] = (memory.u32[(queue + QUEUE_GATES) >>> 2]! & ~shut) | open;
     joinGates(memory, queue);
-    return memory.u32[(queue + QUEUE_RUN) >>> 2] === 1;
+    return !ran && memory.u32[(queue + QUEUE_RUN) >>> 2] === 1;
   });
+  const waiter = begins ? Atomics.load(memory.u32, (queue + QUEUE_WAITER) >>> 2) : 0;
+  if (waiter !== 0) wasm.lcoreWake((waiter - LCORE_BASE) / LCORE_SIZE);
 }
 
 /** Makes a record new: everything zero, no fds. A lcore that still polls it finds it not running. */
@@ -37,12 +47,4 @@ export function resetQueue(memory: HostMemory, queue: number, pmd: number, port:
     memory.i32[(queue + QUEUE_KICK_FD) >>> 2] = -1;
     memory.i32[(queue + QUEUE_CALL_FD) >>> 2] = -1;
   });
-}
-
-/**
- * Frees the lock if `lcoreId`, the lcore that calls, holds it: it is here and not in a burst, so a trap threw it out of one
- * (a guest's window vanished). Without this its own stop() would wait for itself.
- */
-export function freeOwnLock(memory: HostMemory, queue: number, lcoreId: number): void {
-  Atomics.compareExchange(memory.u32, (queue + QUEUE_LOCK) >>> 2, lcoreId + 1, 0);
 }

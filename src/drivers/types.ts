@@ -7,8 +7,40 @@
  * ENABLED (the peer lets it move packets), sets the PMD and its fields, and reports link and queue changes to its PortSlot.
  */
 import type { Eal } from '../eal/eal.js';
-import type { DescriptorLimits, PortConf, QueueState, RxOffload, TxOffload } from '../ethdev/types.js';
 import type { Devarg, Devargs } from './devargs.js';
+
+/** rte_eth_desc_lim. */
+export interface DescriptorLimits {
+  readonly min: number;
+  readonly max: number;
+  /** Counts must be a multiple of this (or a power of two where `powerOfTwo`). */
+  readonly align: number;
+  readonly powerOfTwo: boolean;
+  /** Used when queue setup names no count. */
+  readonly default: number;
+}
+
+/** RTE_ETH_RX_OFFLOAD_* names that a driver may advertise. */
+export type RxOffload = 'SCATTER' | 'VLAN_STRIP' | 'TCP_CKSUM' | 'UDP_CKSUM' | 'TCP_LRO';
+/** RTE_ETH_TX_OFFLOAD_* names that a driver may advertise. */
+export type TxOffload = 'MULTI_SEGS' | 'VLAN_INSERT' | 'TCP_CKSUM' | 'UDP_CKSUM' | 'TCP_TSO' | 'MT_LOCKFREE';
+
+/** rte_eth_conf with the queue counts of rte_eth_dev_configure. */
+export interface PortConf {
+  readonly rxQueueCount: number;
+  readonly txQueueCount: number;
+  readonly mtu?: number;
+  readonly rxOffloads?: readonly RxOffload[];
+  readonly txOffloads?: readonly TxOffload[];
+}
+
+export interface QueueState {
+  readonly direction: 'rx' | 'tx';
+  readonly queue: number;
+  readonly enabled: boolean;
+  /** Why a queue stopped itself: a STOP_* name, absent otherwise. */
+  readonly cause?: string;
+}
 
 /** A poll-mode driver: rte_vdev_driver. */
 export interface Driver {

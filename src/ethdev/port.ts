@@ -21,12 +21,12 @@ import {
 } from '../../assembly/layout.js';
 import type { Burst } from '../burst.js';
 import { parseMac } from '../drivers/devargs.js';
-import { freeOwnLock, setGates } from '../drivers/queue.js';
+import { setGates } from '../drivers/queue.js';
 import { findDriver } from '../drivers/registry.js';
 import type { Driver, DriverPort } from '../drivers/types.js';
 import type { Eal } from '../eal/eal.js';
 import type { WasmExports } from '../eal/exports.js';
-import { withQueueLock } from '../eal/queue-lock.js';
+import { releaseLocksOf, withQueueLock } from '../eal/queue-lock.js';
 import { ViaductError } from '../errors.js';
 import type { Mempool } from '../mempool.js';
 import {
@@ -233,7 +233,7 @@ export class Port extends EventEmitter<PortEvents> {
       // the device may have gone while it started
       if (this.#state !== 'configured') checkState(this.label, this.#state, 'start');
       this.#enter('started', PORT_STATE_STARTED);
-      for (const queue of this.#queues()) setGates(memory, queue, QUEUE_GATE_STARTED);
+      for (const queue of this.#queues()) setGates(this.eal, queue, QUEUE_GATE_STARTED);
       this.#watch.start();
     });
   }
@@ -270,11 +270,9 @@ export class Port extends EventEmitter<PortEvents> {
   }
 
   #shut(): void {
-    const { memory, mainLcoreId } = this.eal;
-    for (const queue of this.#queues()) {
-      freeOwnLock(memory, queue, mainLcoreId);
-      setGates(memory, queue, 0, QUEUE_GATE_STARTED);
-    }
+    // We are not in a burst. If this lcore holds a queue, a trap threw it out of one, and it would wait for itself.
+    releaseLocksOf(this.eal.memory, this.eal.mainLcoreId);
+    for (const queue of this.#queues()) setGates(this.eal, queue, 0, QUEUE_GATE_STARTED);
   }
 
   #queues(): number[] {

@@ -1,15 +1,8 @@
 /** The ethdev API's shapes: rte_eth_dev_info, rte_eth_conf, rte_eth_stats and their like, in TypeScript's spelling. */
+import type { DescriptorLimits, QueueState, RxOffload, TxOffload } from '../drivers/types.js';
 
-/** rte_eth_desc_lim. */
-export interface DescriptorLimits {
-  readonly min: number;
-  readonly max: number;
-  /** Counts must be a multiple of this (or a power of two where `powerOfTwo`). */
-  readonly align: number;
-  readonly powerOfTwo: boolean;
-  /** Used when queue setup names no count. */
-  readonly default: number;
-}
+// The shapes that drivers see too stand with them: no arrow points up.
+export type { DescriptorLimits, PortConf, QueueState, RxOffload, TxOffload } from '../drivers/types.js';
 
 /** What a port can do: rte_eth_dev_info. */
 export interface PortInfo {
@@ -33,20 +26,6 @@ export interface PortInfo {
   readonly txQueueCount: number;
   /** Driver's own facts for people: socket path, negotiated features, guest memory, ring layout. */
   readonly driverInfo: Readonly<Record<string, string | number | boolean>>;
-}
-
-/** RTE_ETH_RX_OFFLOAD_* names that a driver may advertise. */
-export type RxOffload = 'SCATTER' | 'VLAN_STRIP' | 'TCP_CKSUM' | 'UDP_CKSUM' | 'TCP_LRO';
-/** RTE_ETH_TX_OFFLOAD_* names that a driver may advertise. */
-export type TxOffload = 'MULTI_SEGS' | 'VLAN_INSERT' | 'TCP_CKSUM' | 'UDP_CKSUM' | 'TCP_TSO' | 'MT_LOCKFREE';
-
-/** rte_eth_conf with the queue counts of rte_eth_dev_configure. */
-export interface PortConf {
-  readonly rxQueueCount: number;
-  readonly txQueueCount: number;
-  readonly mtu?: number;
-  readonly rxOffloads?: readonly RxOffload[];
-  readonly txOffloads?: readonly TxOffload[];
 }
 
 /** rte_eth_link. */
@@ -93,12 +72,4 @@ export interface PortEvents {
   queueState: [state: QueueState];
   /** RTE_ETH_EVENT_INTR_RMV: the port is gone. */
   removed: [];
-}
-
-export interface QueueState {
-  readonly direction: 'rx' | 'tx';
-  readonly queue: number;
-  readonly enabled: boolean;
-  /** Why a queue stopped itself: a STOP_* name, absent otherwise. */
-  readonly cause?: string;
 }

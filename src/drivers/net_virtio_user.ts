@@ -1,0 +1,203 @@
+/**
+ * net_virtio_user: plays the guest. The driver side of virtqueues, over vhost-user to a back end: Viaduct's own net_vhost,
+ * DPDK's, Open vSwitch's. DPDK's devargs: `net_virtio_user0,path=/run/vm0.sock,queues=1,queue_size=256,server=0`.
+ *
+ * The back end maps this process's whole host memory (hostMemoryFd): it is trusted with it, as DPDK's is. The link is up
+ * while a back end is there; a port without one is started, and looks for it.
+ */
+import { MAX_QUEUE_PAIRS, MAX_VRING_SIZE, PMD_VIRTIO, QUEUE_CALL_FD, QUEUE_KICK_FD } from '../../assembly/layout.js';
+import type { Eal } from '../eal/eal.js';
+import { replaceKickFd, withQueueLock } from '../eal/queue-lock.js';
+import { ViaductError } from '../errors.js';
+import { featureNames } from '../vhost/features.js';
+import type { Devargs } from './devargs.js';
+import { inprocName } from './inproc.js';
+import {
+  type Driver,
+  type DriverInfo,
+  type DriverPort,
+  type PortConf,
+  type PortSlot,
+  powerOfTwoLimits,
+} from './types.js';
+import { FrontEnd, type FrontEndQueue } from './virtio-user/front-end.js';
+import { SocketTransport } from './virtio-user/socket-transport.js';
+import { InprocTransport, type Transport } from './virtio-user/transport.js';
+import { Vring } from './virtio-user/vring.js';
+
+const DEFAULT_QUEUE_SIZE = 256;
+/** Receive buffers are posted 16 at a time (assembly/virtio/split-driver-receive.ts): less would leave a ring dry. */
+const MIN_QUEUE_SIZE = 32;
+
+export const netVirtioUser: Driver = {
+  name: 'net_virtio_user',
+  devargs: [
+    { key: 'path', help: "the back end's UNIX socket, or inproc:NAME for a net_vhost of this process" },
+    { key: 'server', help: '1 = listens at path and waits for the back end (default 0: connects)' },
+    { key: 'queues', help: 'largest number of queue pairs (default 1)' },
+    { key: 'queue_size', help: `descriptors of a ring, a power of two (default ${DEFAULT_QUEUE_SIZE})` },
+    { key: 'mac', help: 'MAC address (default: a random local one)' },
+    { key: 'mrg_rxbuf', help: '0 = does not ask for mergeable receive buffers (default 1)' },
+    { key: 'in_order', help: '0 only, for now' },
+    { key: 'packed_vq', help: '0 only, for now' },
+    { key: 'vectorized', help: 'taken and left aside: there is one data path' },
+  ],
+
+  async probe(eal, slot, args) {
+    return new VirtioUserPort(eal, slot, args);
+  },
+};
+
+class VirtioUserPort implements DriverPort {
+  readonly #eal: Eal;
+  readonly #slot: PortSlot;
+  readonly #path: string;
+  readonly #server: boolean;
+  readonly #mrgRxbuf: boolean;
+  readonly #maxPairs: number;
+  readonly #queueSize: number;
+  readonly #transport: Transport;
+  /** Ring sizes by vring index, as the queue setups said. */
+  readonly #sizes: number[] = [];
+  #pairs = 0;
+  #queues: FrontEndQueue[] = [];
+  #frontEnd: FrontEnd | undefined;
+
+  constructor(eal: Eal, slot: PortSlot, args: Devargs) {
+    this.#eal = eal;
+    this.#slot = slot;
+    this.#path = args.requiredString('path', '/run/vm0.sock');
+    this.#server = args.flag('server');
+    this.#mrgRxbuf = args.flag('mrg_rxbuf', true);
+    this.#maxPairs = args.integer('queues', 1, 1, MAX_QUEUE_PAIRS);
+    this.#queueSize = args.integer('queue_size', DEFAULT_QUEUE_SIZE, MIN_QUEUE_SIZE, MAX_VRING_SIZE);
+    if ((this.#queueSize & (this.#queueSize - 1)) !== 0) {
+      throw new ViaductError(
+        'ERR_DEVARGS',
+        `${slot.name}: argument 'queue_size=${this.#queueSize}' must be a power of two`,
+      );
+    }
+    args.flag('vectorized');
+    notYet(slot, args, 'packed_vq', 'packed rings come later');
+    notYet(slot, args, 'in_order', 'in-order rings come later');
+    const name = inprocName(this.#path);
+    this.#transport =
+      name === undefined
+        ? new SocketTransport(eal, slot, this.#path, this.#server)
+        : new InprocTransport(eal, slot, name);
+    slot.createQueues({ pmd: PMD_VIRTIO, rxQueues: this.#maxPairs, txQueues: this.#maxPairs });
+    slot.setMac(args.mac('mac') ?? randomMac());
+  }
+
+  info(): DriverInfo {
+    const descriptors = powerOfTwoLimits(MIN_QUEUE_SIZE, MAX_VRING_SIZE, this.#queueSize);
+    return {
+      maxRxQueues: this.#maxPairs,
+      maxTxQueues: this.#maxPairs,
+      minMtu: 68,
+      maxMtu: 65535,
+      rxDescriptors: descriptors,
+      txDescriptors: descriptors,
+      rxOffloadCapabilities: ['SCATTER'],
+      txOffloadCapabilities: ['MULTI_SEGS'],
+      speedMbps: 10_000,
+      driverInfo: {
+        path: this.#path,
+        server: this.#server,
+        ring: 'split',
+        features: featureNames(this.#frontEnd?.features ?? 0n).join(' ') || 'none yet',
+      },
+    };
+  }
+
+  configure(conf: PortConf): void {
+    if (conf.rxQueueCount !== conf.txQueueCount) {
+      throw new ViaductError(
+        'ERR_INVALID_ARGUMENT',
+        `${this.#slot.name}: ${conf.rxQueueCount} rx and ${conf.txQueueCount} tx queues: virtqueues come in pairs, ask for ` +
+          'as many of the one as of the other',
+      );
+    }
+    this.#pairs = conf.rxQueueCount;
+    this.#sizes.length = 0;
+  }
+
+  rxQueueSetup(queue: number, { descriptorCount }: { descriptorCount: number }): void {
+    this.#sizes[queue * 2] = descriptorCount;
+  }
+
+  txQueueSetup(queue: number, { descriptorCount }: { descriptorCount: number }): void {
+    this.#sizes[queue * 2 + 1] = descriptorCount;
+  }
+
+  async start(): Promise<void> {
+    try {
+      for (let index = 0; index < this.#pairs * 2; index++) this.#openQueue(index);
+      this.#frontEnd = new FrontEnd({
+        eal: this.#eal,
+        slot: this.#slot,
+        transport: this.#transport,
+        mrgRxbuf: this.#mrgRxbuf,
+        queues: this.#queues,
+      });
+      this.#frontEnd.start();
+    } catch (error) {
+      this.#closeQueues();
+      throw error;
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.#frontEnd?.stop();
+    this.#frontEnd = undefined;
+    this.#closeQueues();
+  }
+
+  async close(): Promise<void> {
+    await this.stop();
+  }
+
+  #openQueue(index: number): void {
+    const { memory } = this.#eal;
+    const queue = (index % 2 === 0 ? this.#slot.rxQueues : this.#slot.txQueues)[index >>> 1]!;
+    const name = `${this.#slot.name}-vring${index}`;
+    const vring = new Vring(this.#eal, queue, name, this.#sizes[index] ?? this.#queueSize);
+    let [kickFd, callFd] = [-1, -1];
+    if (this.#transport.needsEventfds) {
+      const os = this.#eal.requireOs(this.#slot.name);
+      kickFd = os.eventfd();
+      callFd = os.eventfd();
+    }
+    this.#queues.push({ vring, kickFd, callFd });
+    withQueueLock(memory, queue, () => {
+      // names as the vhost side sees them: our kick wakes the back end, its call wakes us
+      memory.i32[(queue + QUEUE_CALL_FD) >>> 2] = kickFd;
+      memory.i32[(queue + QUEUE_KICK_FD) >>> 2] = callFd;
+    });
+  }
+
+  #closeQueues(): void {
+    const { memory, wasm, os } = this.#eal;
+    for (const { vring, kickFd, callFd } of this.#queues.splice(0)) {
+      withQueueLock(memory, vring.queue, () => {
+        memory.i32[(vring.queue + QUEUE_CALL_FD) >>> 2] = -1;
+      });
+      replaceKickFd(memory, vring.queue, -1, (lcoreId) => wasm.lcoreWake(lcoreId));
+      vring.free();
+      if (kickFd >= 0) os?.close(kickFd);
+      if (callFd >= 0) os?.close(callFd);
+    }
+  }
+}
+
+function notYet(slot: PortSlot, args: Devargs, key: string, why: string): void {
+  if (args.flag(key))
+    throw new ViaductError('ERR_DEVARGS', `${slot.name}: ${key}=1: ${why}: leave it out, or say ${key}=0`);
+}
+
+/** A locally administered unicast address. */
+function randomMac(): Uint8Array {
+  const mac = crypto.getRandomValues(new Uint8Array(6));
+  mac[0] = (mac[0]! & 0xfc) | 0x02;
+  return mac;
+}

@@ -1,0 +1,216 @@
+/**
+ * The life of a front end: connect, negotiate, hand the virtqueues over, notice that the back end has gone, take everything
+ * back, begin again, until the port stops.
+ *
+ * It runs as an asynchronous loop on the main thread, and waits for its socket through the control worker. A main thread
+ * that is blocked delays a (re)connection and nothing else: the rings lie in this process's own memory, which stays mapped
+ * when a back end dies, so the lcores go on polling and see a ring that does not move. (A back end is different: its guest's
+ * memory must be unmapped at once, so net_vhost's sessions run on the control worker.)
+ */
+import {
+  QUEUE_GATE_ENABLED,
+  QUEUE_GATE_READY,
+  QUEUE_PEER,
+  VQ_EVENT_IDX,
+  VQ_MERGEABLE,
+} from '../../../assembly/layout.js';
+import type { Eal } from '../../eal/eal.js';
+import { withQueueLock } from '../../eal/queue-lock.js';
+import { ViaductError } from '../../errors.js';
+import {
+  featureNames,
+  VIRTIO_F_ANY_LAYOUT,
+  VIRTIO_F_VERSION_1,
+  VIRTIO_NET_F_MQ,
+  VIRTIO_NET_F_MRG_RXBUF,
+  VIRTIO_RING_F_EVENT_IDX,
+} from '../../vhost/features.js';
+import { FrontEndSession, type WaitReadable } from '../../vhost/frontend.js';
+import { setGates } from '../queue.js';
+import type { PortSlot } from '../types.js';
+import { type Connection, FOR_EVER_MS, Latch, type Transport } from './transport.js';
+import type { Vring } from './vring.js';
+
+const OPEN = QUEUE_GATE_READY | QUEUE_GATE_ENABLED;
+/** Pause before a back end that went away is looked for again. */
+const RETRY_MS = 100;
+/** virtio 1.2 section 5.1.6: with num_buffers, and the legacy one without. */
+const HDR_LEN = 12;
+const LEGACY_HDR_LEN = 10;
+
+export interface FrontEndQueue {
+  readonly vring: Vring;
+  /** Eventfds: we signal `kickFd`, the back end signals `callFd`; -1 in process. */
+  readonly kickFd: number;
+  readonly callFd: number;
+}
+
+export interface FrontEndOptions {
+  readonly eal: Eal;
+  readonly slot: PortSlot;
+  readonly transport: Transport;
+  readonly mrgRxbuf: boolean;
+  /** By vring index: rx 0, tx 0, rx 1, tx 1, ... */
+  readonly queues: readonly FrontEndQueue[];
+}
+
+export class FrontEnd {
+  readonly #options: FrontEndOptions;
+  /** Between stop() and the end of the loop, and before start(). */
+  #stopped = true;
+  /** There is a connection. */
+  #serving = false;
+  /** The last words of a connection are not to be interrupted. */
+  #parting = false;
+  /** Ends the wait of the dialogue that is under way. */
+  #interrupt: (() => void) | undefined;
+  /** Between two connections. */
+  readonly #pause = new Latch();
+  #loop: Promise<void> = Promise.resolve();
+  #features = 0n;
+  #lastFault = '';
+
+  constructor(options: FrontEndOptions) {
+    this.#options = options;
+  }
+
+  /** Negotiated features, 0 while there is no back end. */
+  get features(): bigint {
+    return this.#features;
+  }
+
+  /** Begins. Throws when the meeting place cannot be had. */
+  start(): void {
+    this.#options.transport.arrive();
+    this.#stopped = false;
+    this.#loop = this.#run();
+  }
+
+  /** Ends: gives the back end notice, takes the rings back. Afterwards nobody holds an mbuf of the rings. */
+  async stop(): Promise<void> {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#pause.raise();
+    if (this.#serving) this.#interrupt?.();
+    else this.#options.transport.leave();
+    await this.#loop;
+    this.#options.transport.leave();
+  }
+
+  async #run(): Promise<void> {
+    const { transport, slot, eal } = this.#options;
+    while (!this.#stopped) {
+      let reason: string;
+      try {
+        const connection = await transport.connect();
+        if (connection === undefined) break;
+        reason = await this.#serve(connection);
+      } catch (error) {
+        reason = (error as Error).message;
+      }
+      slot.linkChanged(false, this.#stopped ? `${slot.name} was stopped` : reason);
+      if (this.#stopped) break;
+      // a back end that refuses us does so each time: say it once
+      if (reason !== this.#lastFault) eal.logger.log('warning', slot.name, `${reason}; trying again`);
+      this.#lastFault = reason;
+      await this.#pause.wait(RETRY_MS);
+    }
+  }
+
+  /** One connection, until it ends. Returns why it did. */
+  async #serve(connection: Connection): Promise<string> {
+    const { queues } = this.#options;
+    const readable = this.#interruptible(connection.readable);
+    const session = new FrontEndSession(connection.channel, readable);
+    let up = false;
+    this.#serving = true;
+    try {
+      await this.#bringUp(session, connection);
+      up = true;
+      this.#lastFault = '';
+      while (!this.#stopped && session.alive()) await readable(FOR_EVER_MS);
+      return 'the back end has closed the connection';
+    } finally {
+      this.#shut();
+      this.#parting = true;
+      if (up && this.#stopped) await this.#giveNotice(session);
+      this.#parting = false;
+      this.#serving = false;
+      session.close();
+      for (const { vring } of queues) vring.drain();
+      this.#features = 0n;
+    }
+  }
+
+  /** A wait that stop() ends with false, as if the time were up. */
+  #interruptible(readable: WaitReadable): WaitReadable {
+    return (timeoutMs) => {
+      if (this.#parting) return readable(timeoutMs);
+      if (this.#stopped) return Promise.resolve(false);
+      return new Promise((resolve, reject) => {
+        this.#interrupt = () => resolve(false);
+        readable(timeoutMs).then(resolve, reject);
+      });
+    };
+  }
+
+  async #bringUp(session: FrontEndSession, connection: Connection): Promise<void> {
+    const { eal, slot, queues, mrgRxbuf } = this.#options;
+    const pairs = queues.length >>> 1;
+    let wanted = VIRTIO_F_VERSION_1 | VIRTIO_F_ANY_LAYOUT | VIRTIO_RING_F_EVENT_IDX;
+    if (mrgRxbuf) wanted |= VIRTIO_NET_F_MRG_RXBUF;
+    if (pairs > 1) wanted |= VIRTIO_NET_F_MQ;
+    const { features, queuePairs } = await session.negotiate(wanted);
+    const has = (feature: bigint): boolean => (features & feature) !== 0n;
+    if (!has(VIRTIO_F_VERSION_1 | VIRTIO_F_ANY_LAYOUT)) {
+      const list = featureNames(features).join(', ') || 'nothing';
+      throw refused(slot, `the back end offers ${list}, but neither VIRTIO_F_VERSION_1 nor VIRTIO_F_ANY_LAYOUT`);
+    }
+    if (queuePairs < pairs) {
+      throw refused(slot, `the back end has ${queuePairs} queue pairs, but the port is configured with ${pairs}`);
+    }
+    const flags = (has(VIRTIO_RING_F_EVENT_IDX) ? VQ_EVENT_IDX : 0) | (has(VIRTIO_NET_F_MRG_RXBUF) ? VQ_MERGEABLE : 0);
+    const hdrLen = has(VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MRG_RXBUF) ? HDR_LEN : LEGACY_HDR_LEN;
+    for (const { vring } of queues) vring.init(flags, hdrLen);
+    this.#setPeers(connection.peer);
+    const size = BigInt(eal.memory.endAddress);
+    await session.shareMemory([{ guestAddress: 0n, userAddress: 0n, size, mmapOffset: 0n, fd: connection.memoryFd }]);
+    for (const [index, { vring, kickFd, callFd }] of queues.entries()) {
+      const [desc, avail, used] = [BigInt(vring.desc), BigInt(vring.avail), BigInt(vring.used)];
+      await session.startVring(index, { size: vring.size, desc, avail, used, base: 0, kickFd, callFd });
+    }
+    for (const index of queues.keys()) await session.enableVring(index, true);
+    await session.driverOk();
+    this.#features = features;
+    for (const { vring } of queues) setGates(eal, vring.queue, OPEN);
+    slot.linkChanged(true);
+  }
+
+  /** Our rx queue n and the back end's tx queue n are the two ends of one virtqueue. */
+  #setPeers(peer: PortSlot | undefined): void {
+    const { eal, queues } = this.#options;
+    for (const [index, { vring }] of queues.entries()) {
+      const others = index % 2 === 0 ? peer?.txQueues : peer?.rxQueues;
+      withQueueLock(eal.memory, vring.queue, () => {
+        eal.memory.u32[(vring.queue + QUEUE_PEER) >>> 2] = others?.[index >>> 1] ?? 0;
+      });
+    }
+  }
+
+  #shut(): void {
+    const { eal, queues } = this.#options;
+    for (const { vring } of queues) setGates(eal, vring.queue, 0, OPEN);
+    this.#setPeers(undefined);
+  }
+
+  /** A back end that answers has let go of the rings. One that does not is gone, or as good as gone. */
+  async #giveNotice(session: FrontEndSession): Promise<void> {
+    try {
+      for (const index of this.#options.queues.keys()) await session.stopVring(index);
+    } catch {}
+  }
+}
+
+function refused(slot: PortSlot, what: string): ViaductError {
+  return new ViaductError('ERR_VHOST_PROTOCOL', `${slot.name}: ${what}`);
+}
