@@ -95,7 +95,10 @@ export function loadLibc(): Libc | undefined {
   return functions as unknown as Libc;
 }
 
-/** Memory for arguments and results of system calls: outside of V8's heap, so that its address never changes. */
+/**
+ * Memory for arguments and results of system calls: outside of V8's heap, so that its address never changes. Whoever passes
+ * the address on keeps the Scratch itself alive, too.
+ */
 export interface Scratch {
   readonly bytes: Uint8Array;
   readonly view: DataView;

@@ -32,7 +32,8 @@ export function linuxOs(libc: Libc): Os {
   event.view.setBigUint64(0, 1n, true);
   event.view.setBigUint64(16, event.address + 8n, true);
   event.view.setBigUint64(24, 8n, true);
-  const [signalAddress, drainAddress, drainIov] = [event.address, event.address + 8n, event.address + 16n];
+  const drainAddress = event.address + 8n;
+  const drainIov = event.address + 16n;
   const statfs = allocateScratch(libc, STATFS_SIZE);
   let pollfds = allocateScratch(libc, 64 * POLLFD_SIZE);
   let pollWords = new Int32Array(pollfds.bytes.buffer);
@@ -89,7 +90,8 @@ export function linuxOs(libc: Libc): Os {
     },
 
     signal(fd) {
-      libc.write(fd, signalAddress, 8);
+      // through `event`, so that the closure keeps the scratch memory alive: the kernel knows only its address
+      libc.write(fd, event.address, 8);
     },
 
     drain(fd) {
