@@ -122,8 +122,8 @@ export class BackendSession {
   onRefused: ((request: string, error: Error) => void) | undefined;
 
   /** The connection is gone: the device lets go of everything. */
-  close(): void {
-    this.#device.reset();
+  close(reason?: string): void {
+    this.#device.reset(reason);
     this.#regions = [];
     for (const vring of this.#vrings) vring.started = false;
   }

@@ -153,11 +153,11 @@ export class BackendConnection {
   }
 
   /** Lets go of everything: vrings, regions, descriptors, the channel. A second call does nothing. */
-  close(): void {
+  close(reason?: string): void {
     if (!this.#open) return;
     this.#open = false;
     this.#reader.release();
-    this.session.close();
+    this.session.close(reason);
     this.#channel.close();
   }
 }

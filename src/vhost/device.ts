@@ -57,6 +57,6 @@ export interface BackendDevice {
   setStatus(status: number): void;
   /** The guest moved here and cannot announce itself: somebody should send a RARP for this MAC (6 bytes). */
   sendRarp(mac: Uint8Array): void;
-  /** The connection is gone: stops every vring, unmaps every region, closes every descriptor. Never throws. */
-  reset(): void;
+  /** The connection is gone: stops every vring, unmaps every region, closes every descriptor. Never throws. `reason` is for people. */
+  reset(reason?: string): void;
 }
