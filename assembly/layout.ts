@@ -143,7 +143,7 @@ export const PORT_STATE_STARTED: u32 = 3;
 export const PORT_STATE_REMOVED: u32 = 4;
 
 // ---- queue: one direction of a queue pair; for vhost and virtio it is the virtqueue ----------------------------------------
-export const QUEUE_SIZE: u32 = 1024;
+export const QUEUE_SIZE: u32 = 2048;
 // line 0: configuration, written by the control plane
 /** u32: PMD_*: which poll-mode driver moves its packets. */
 export const QUEUE_PMD: u32 = 0;
@@ -179,8 +179,9 @@ export const QUEUE_HDR_LEN: u32 = 80;
 export const QUEUE_VQ_FLAGS: u32 = 84;
 /** u32: VQ_PATH_*: the burst function chosen at queue start. */
 export const QUEUE_PATH: u32 = 88;
-/** u32, driver side: address of the array of mbuf handles, one a descriptor. */
+/** u32, driver side: address of the array of cookies, one a descriptor: u32 mbuf handle, u16 chain length, u16 next free id. */
 export const QUEUE_COOKIES: u32 = 92;
+export const COOKIE_SIZE: u32 = 8;
 /** u32, driver side: address of the header area, QUEUE_HDR_SLOT bytes a descriptor. */
 export const QUEUE_HDRS: u32 = 96;
 // line 2: hot state, written by the lcore under the lock
@@ -188,7 +189,10 @@ export const QUEUE_HDRS: u32 = 96;
 export const QUEUE_LOCK: u32 = 128;
 /** u32: 1 only while started, ready, enabled and not stopped by a fault. */
 export const QUEUE_RUN: u32 = 132;
-/** u32, 16-bit values: next available entry to take, next used entry to write. */
+/**
+ * u32, 16-bit values: next available entry to take, next used entry to write. Packed: index in bits 0-14, wrap counter in
+ * bit 15, as in VHOST_USER_SET_VRING_BASE; the device side keeps both equal between bursts.
+ */
 export const QUEUE_LAST_AVAIL: u32 = 136;
 export const QUEUE_LAST_USED: u32 = 140;
 /**
@@ -229,6 +233,25 @@ export const RING_FRESH: u32 = 0;
 export const RING_STARTED: u32 = 1;
 export const RING_SIGNALLED: u32 = 2;
 
+// from 896: the packet under way, for shapes that take more than one descriptor. Meaningless between bursts.
+/** 12 bytes: the packet's virtio-net header, as it was read. */
+export const QUEUE_NET_HDR: u32 = 896;
+/** u32: bytes of that header so far; bytes of frame so far (gather) or still to go (scatter). */
+export const QUEUE_HDR_DONE: u32 = 912;
+export const QUEUE_FRAME_DONE: u32 = 916;
+export const QUEUE_FRAME_LEFT: u32 = 920;
+/** u32: mbuf segment under way; bytes of it that are done; segments so far. */
+export const QUEUE_SEGMENT: u32 = 924;
+export const QUEUE_SEGMENT_DONE: u32 = 928;
+export const QUEUE_SEGMENTS: u32 = 932;
+/** u32: where num_buffers of the packet's header stands, 0 while no header is written. */
+export const QUEUE_NUM_BUFFERS: u32 = 936;
+
+// from 1024: u64[MAX_CHAINS], packed device side: used descriptors of a packet that is not whole yet (length | id << 32 | slot << 48)
+export const QUEUE_SHADOW: u32 = 1024;
+/** Receive chains that one packet may fill. */
+export const MAX_CHAINS: u32 = 128;
+
 export const LOCK_CONTROL: u32 = 0x8000_0000;
 
 export const QUEUE_GATE_STARTED: u32 = 1;
@@ -249,6 +272,7 @@ export const VQ_IN_ORDER: u32 = 8;
 export const VQ_PACKED: u32 = 16;
 
 export const VQ_PATH_SPLIT: u32 = 0;
+export const VQ_PATH_PACKED: u32 = 1;
 
 // ---- why a packet was dropped, why a queue stopped. The names are in src/ethdev/causes.ts, in this order -------------------
 export const DROP_ADDRESS: u32 = 0; // descriptor range not inside one region (G1)
@@ -272,6 +296,7 @@ export const STOP_AVAIL_AHEAD: u32 = 1; // avail.idx ahead by more than the ring
 export const STOP_HEAD: u32 = 2; // head index beyond the ring (G7)
 export const STOP_USED: u32 = 3; // driver side: device returned an id that was not lent, or too many
 export const STOP_TRAP: u32 = 4; // the window vanished under the queue
+export const STOP_CHAIN: u32 = 5; // packed: a chain without an end (G5, G19)
 
 // ---- vhost device: what the queues of one guest share ---------------------------------------------------------------------
 /** u64: negotiated virtio features. */

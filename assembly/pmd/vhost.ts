@@ -1,5 +1,11 @@
-/** net_vhost: the device side of a guest's virtqueues. Its rx queue is the guest's transmit queue, and the reverse. */
-
+/**
+ * net_vhost: the device side of a guest's virtqueues. Its rx queue is the guest's transmit queue, and the reverse. The path,
+ * split or packed, was chosen when the queue started (QUEUE_PATH).
+ */
+import { QUEUE_PATH, QUEUE_USED, VQ_PATH_PACKED } from '../layout';
+import { packedDequeue } from '../virtio/packed-dequeue';
+import { packedEnqueue } from '../virtio/packed-enqueue';
+import { armPackedDevice, disarmPacked, startPackedRing } from '../virtio/packed-notify';
 import { splitDequeue } from '../virtio/split-dequeue';
 import { splitEnqueue } from '../virtio/split-enqueue';
 import { armDevice, disarmDevice, isFresh, startDeviceRing } from '../virtio/split-notify';
@@ -7,32 +13,49 @@ import { enterQueue, leaveQueue } from './lock';
 
 export function vhostRxBurst(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
   if (!enterQueue(queue, lcoreId)) return 0;
-  if (isFresh(queue)) startDeviceRing(queue);
-  const received = splitDequeue(lcoreId, queue, burst, count);
+  if (isFresh(queue)) startRing(queue);
+  const received = isPacked(queue)
+    ? packedDequeue(lcoreId, queue, burst, count)
+    : splitDequeue(lcoreId, queue, burst, count);
   leaveQueue(queue);
   return received;
 }
 
 export function vhostTxBurst(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
   if (!enterQueue(queue, lcoreId)) return 0;
-  if (isFresh(queue)) startDeviceRing(queue);
-  const sent = splitEnqueue(lcoreId, queue, burst, count);
+  if (isFresh(queue)) startRing(queue);
+  const sent = isPacked(queue)
+    ? packedEnqueue(lcoreId, queue, burst, count)
+    : splitEnqueue(lcoreId, queue, burst, count);
   leaveQueue(queue);
   return sent;
+}
+
+// @ts-ignore: decorator
+@inline
+function isPacked(queue: usize): bool {
+  return load<u32>(queue, QUEUE_PATH) == VQ_PATH_PACKED;
+}
+
+/** First look at a ring that the control plane has just started. */
+function startRing(queue: usize): void {
+  if (isPacked(queue)) startPackedRing(queue);
+  else startDeviceRing(queue);
 }
 
 /** True if packets wait already. A queue that somebody holds right now counts as waiting: look again. */
 export function vhostRxArm(lcoreId: u32, queue: usize, running: bool): bool {
   if (!running) return false;
   if (!enterQueue(queue, lcoreId)) return true;
-  if (isFresh(queue)) startDeviceRing(queue);
-  const waiting = armDevice(queue);
+  if (isFresh(queue)) startRing(queue);
+  const waiting = isPacked(queue) ? armPackedDevice(queue) : armDevice(queue);
   leaveQueue(queue);
   return waiting;
 }
 
 export function vhostRxDisarm(lcoreId: u32, queue: usize): void {
   if (!enterQueue(queue, lcoreId)) return;
-  disarmDevice(queue);
+  if (isPacked(queue)) disarmPacked(load<u32>(queue, QUEUE_USED));
+  else disarmDevice(queue);
   leaveQueue(queue);
 }

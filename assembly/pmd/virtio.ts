@@ -1,5 +1,11 @@
 /** net_virtio_user: the driver side of virtqueues that a back end serves. */
-import { splitDriverDrain, splitDriverInit } from '../virtio/split-driver';
+import { COOKIE_SIZE, QUEUE_AVAIL, QUEUE_COOKIES, QUEUE_PATH, QUEUE_VQ_SIZE, VQ_PATH_PACKED } from '../layout';
+import { mbufFree } from '../mem/mbuf';
+import { packedDriverInit } from '../virtio/packed-driver';
+import { packedDriverReceive, packedDriverRefill } from '../virtio/packed-driver-receive';
+import { packedDriverSend } from '../virtio/packed-driver-send';
+import { armPackedDriver, disarmPacked } from '../virtio/packed-notify';
+import { splitDriverInit } from '../virtio/split-driver';
 import { splitDriverReceive, splitDriverRefill } from '../virtio/split-driver-receive';
 import { splitDriverSend } from '../virtio/split-driver-send';
 import { armDriver, disarmDriver } from '../virtio/split-notify';
@@ -7,15 +13,23 @@ import { enterQueue, leaveQueue } from './lock';
 
 export function virtioRxBurst(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
   if (!enterQueue(queue, lcoreId)) return 0;
-  const received = splitDriverReceive(lcoreId, queue, burst, count);
-  splitDriverRefill(lcoreId, queue);
+  let received: u32;
+  if (isPacked(queue)) {
+    received = packedDriverReceive(lcoreId, queue, burst, count);
+    packedDriverRefill(lcoreId, queue);
+  } else {
+    received = splitDriverReceive(lcoreId, queue, burst, count);
+    splitDriverRefill(lcoreId, queue);
+  }
   leaveQueue(queue);
   return received;
 }
 
 export function virtioTxBurst(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
   if (!enterQueue(queue, lcoreId)) return 0;
-  const sent = splitDriverSend(lcoreId, queue, burst, count);
+  const sent = isPacked(queue)
+    ? packedDriverSend(lcoreId, queue, burst, count)
+    : splitDriverSend(lcoreId, queue, burst, count);
   leaveQueue(queue);
   return sent;
 }
@@ -24,24 +38,42 @@ export function virtioTxBurst(lcoreId: u32, queue: usize, burst: usize, count: u
 export function virtioRxArm(lcoreId: u32, queue: usize, running: bool): bool {
   if (!running) return false;
   if (!enterQueue(queue, lcoreId)) return true;
-  const waiting = armDriver(queue);
+  const waiting = isPacked(queue) ? armPackedDriver(queue) : armDriver(queue);
   leaveQueue(queue);
   return waiting;
 }
 
 export function virtioRxDisarm(lcoreId: u32, queue: usize): void {
   if (!enterQueue(queue, lcoreId)) return;
-  disarmDriver(queue);
+  disarm(queue);
   leaveQueue(queue);
+}
+
+// @ts-ignore: decorator
+@inline
+function isPacked(queue: usize): bool {
+  return load<u32>(queue, QUEUE_PATH) == VQ_PATH_PACKED;
+}
+
+function disarm(queue: usize): void {
+  if (isPacked(queue)) disarmPacked(load<u32>(queue, QUEUE_AVAIL));
+  else disarmDriver(queue);
 }
 
 /** Before the queue starts: an empty ring over zeroed vring memory. The control plane holds the lock. */
 export function virtioQueueInit(queue: usize): void {
-  splitDriverInit(queue);
-  disarmDriver(queue);
+  if (isPacked(queue)) packedDriverInit(queue);
+  else splitDriverInit(queue);
+  disarm(queue);
 }
 
 /** After the queue has stopped: frees every mbuf that the ring still holds. The control plane holds the lock. */
 export function virtioQueueDrain(queue: usize, lcoreId: u32): void {
-  splitDriverDrain(queue, lcoreId);
+  const cookies: usize = load<u32>(queue, QUEUE_COOKIES);
+  const end = cookies + load<u32>(queue, QUEUE_VQ_SIZE) * COOKIE_SIZE;
+  for (let cookie = cookies; cookie < end; cookie += COOKIE_SIZE) {
+    const mbuf = load<u32>(cookie);
+    if (mbuf != 0) mbufFree(mbuf, lcoreId);
+    store<u32>(cookie, 0);
+  }
 }

@@ -48,13 +48,9 @@ import {
   tailLen,
   USED_ENTRY_SIZE,
 } from './split';
+import { isCutVlan } from './frame';
 import { dequeueChain } from './split-chain';
 import { notifyDriver } from './split-notify';
-
-/** Ethernet type as loaded little-endian: 0x8100 and 0x88a8. */
-const VLAN_TYPE: u32 = 0x0081;
-const QINQ_TYPE: u32 = 0xa888;
-const VLAN_HDR_LEN: u32 = 18;
 
 /** Up to `count` packets into `burst`. The caller holds the queue's lock. Returns how many there are. */
 export function splitDequeue(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
@@ -133,8 +129,7 @@ export function splitDequeue(lcoreId: u32, queue: usize, burst: usize, count: u3
       frameLen = dequeueChain(lcoreId, queue, mbuf, load<u64>(desc), tail, room);
       if (frameLen == 0) continue; // dropped and counted
     }
-    const etherType = <u32>load<u16>(data, 12);
-    if ((etherType == VLAN_TYPE || etherType == QINQ_TYPE) && frameLen < VLAN_HDR_LEN) {
+    if (isCutVlan(data, frameLen)) {
       countDrop(queue, DROP_RUNT);
       continue;
     }

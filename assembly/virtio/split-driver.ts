@@ -7,6 +7,7 @@
  * stops the queue.
  */
 import {
+  COOKIE_SIZE,
   QUEUE_COOKIES,
   QUEUE_DESC,
   QUEUE_FREE_COUNT,
@@ -17,7 +18,6 @@ import {
   QUEUE_VQ_SIZE,
   RING_STARTED,
 } from '../layout';
-import { mbufFree } from '../mem/mbuf';
 import { DESC_NEXT, descAt } from './split';
 
 /** Empty ring: all descriptors free, linked in order; no interrupts wanted. The vring memory is all zero. */
@@ -38,16 +38,5 @@ export function splitDriverInit(queue: usize): void {
 // @ts-ignore: decorator
 @inline
 export function cookieAt(queue: usize, id: u32): usize {
-  return <usize>load<u32>(queue, QUEUE_COOKIES) + (id << 2);
-}
-
-/** Frees the mbufs that are still with the device. The queue is stopped and the caller holds its lock. */
-export function splitDriverDrain(queue: usize, lcoreId: u32): void {
-  const size = load<u32>(queue, QUEUE_VQ_SIZE);
-  for (let i: u32 = 0; i < size; i++) {
-    const cookie = cookieAt(queue, i);
-    const mbuf = load<u32>(cookie);
-    if (mbuf != 0) mbufFree(mbuf, lcoreId);
-    store<u32>(cookie, 0);
-  }
+  return <usize>load<u32>(queue, QUEUE_COOKIES) + id * COOKIE_SIZE;
 }

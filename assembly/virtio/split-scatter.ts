@@ -3,15 +3,9 @@
  * mbuf segments, and several chains with mergeable buffers.
  */
 import {
-  MBUF_BUF,
-  MBUF_DATA_LEN,
-  MBUF_DATA_OFF,
-  MBUF_NEXT,
-  MBUF_PKT_LEN,
   QUEUE_AVAIL,
   QUEUE_DESC,
   QUEUE_DEVICE,
-  QUEUE_HDR_LEN,
   QUEUE_LAST_AVAIL,
   QUEUE_LAST_USED,
   QUEUE_USED,
@@ -21,10 +15,9 @@ import {
   VQ_INDIRECT,
   VQ_MERGEABLE,
 } from '../layout';
-import { copyFrame } from '../mem/copy';
 import { translate } from '../mem/region';
 import { stopQueue } from '../stats';
-import { writeNetHeader } from './net-header';
+import { SCATTER_RUNT, scatterBegin, scatterBroken, scatterEnd, scatterLeft, scatterPiece } from './scatter';
 import {
   AVAIL_ENTRY_SIZE,
   DESC_F_INDIRECT,
@@ -33,7 +26,6 @@ import {
   DESC_SIZE,
   descAt,
   descTail,
-  NET_HDR_NUM_BUFFERS,
   RING_ENTRIES,
   tailFlags,
   tailLen,
@@ -65,17 +57,12 @@ export function enqueueChains(
   const device: usize = load<u32>(queue, QUEUE_DEVICE);
   const size = load<u32>(queue, QUEUE_VQ_SIZE);
   const mask = size - 1;
-  const hdrLen = load<u32>(queue, QUEUE_HDR_LEN);
   const flagsOfQueue = load<u32>(queue, QUEUE_VQ_FLAGS);
   const availRing = <usize>load<u32>(queue, QUEUE_AVAIL) + RING_ENTRIES;
   const usedRing = <usize>load<u32>(queue, QUEUE_USED) + RING_ENTRIES;
   const firstAvail = load<u32>(queue, QUEUE_LAST_AVAIL) + taken;
   const firstUsed = load<u32>(queue, QUEUE_LAST_USED) + taken;
-  let left = load<u32>(mbuf, MBUF_PKT_LEN);
-  let segment = mbuf;
-  let from: usize = <usize>load<u32>(mbuf, MBUF_BUF) + load<u32>(mbuf, MBUF_DATA_OFF);
-  let fromLeft = load<u32>(mbuf, MBUF_DATA_LEN);
-  let numBuffers: usize = 0;
+  scatterBegin(queue, mbuf);
   let chains: u32 = 0;
   let walked: u32 = 0;
 
@@ -97,37 +84,14 @@ export function enqueueChains(
     while (true) {
       if (++walked > size) return BAD_BUFFER;
       const flags = tailFlags(tail);
-      let length = tailLen(tail);
+      const length = tailLen(tail);
       if ((flags & (DESC_F_WRITE | DESC_F_INDIRECT)) != DESC_F_WRITE) return BAD_BUFFER;
-      let to = translate(device, address, length);
+      const to = translate(device, address, length);
       if (to == 0) return BAD_BUFFER;
-      if (numBuffers == 0) {
-        // The header stands whole in the first descriptor: section 5.1.6.3.2 has drivers post it so.
-        if (length < hdrLen) return BAD_BUFFER;
-        writeNetHeader(to, hdrLen);
-        numBuffers = to + NET_HDR_NUM_BUFFERS;
-        to += hdrLen;
-        length -= hdrLen;
-        written = hdrLen;
-      }
-      while (length != 0 && left != 0) {
-        if (fromLeft == 0) {
-          segment = load<u32>(segment, MBUF_NEXT);
-          if (segment == 0) return NO_ROOM; // pktLen says more than the segments hold: a program's fault
-          from = <usize>load<u32>(segment, MBUF_BUF) + load<u32>(segment, MBUF_DATA_OFF);
-          fromLeft = load<u32>(segment, MBUF_DATA_LEN);
-          continue;
-        }
-        const part = min(length, fromLeft);
-        copyFrame(to, from, part);
-        to += part;
-        from += part;
-        length -= part;
-        fromLeft -= part;
-        left -= part;
-        written += part;
-      }
-      if (left == 0 || (flags & DESC_F_NEXT) == 0) break;
+      const piece = scatterPiece(queue, to, length);
+      if (piece == SCATTER_RUNT) return BAD_BUFFER;
+      written += piece;
+      if (scatterLeft(queue) == 0 || (flags & DESC_F_NEXT) == 0) break;
       const next = tailNext(tail);
       if (next >= tableSize) return BAD_BUFFER;
       const desc = descAt(table, next);
@@ -137,8 +101,8 @@ export function enqueueChains(
 
     store<u64>(usedRing + ((firstUsed + chains) & mask) * USED_ENTRY_SIZE, ((<u64>written) << 32) | <u64>head);
     chains++;
-    if (left == 0) break;
-    if ((flagsOfQueue & VQ_MERGEABLE) == 0) return NO_ROOM;
+    if (scatterLeft(queue) == 0) break;
+    if ((flagsOfQueue & VQ_MERGEABLE) == 0 || scatterBroken(queue)) return NO_ROOM;
     if (taken + chains == free) return NO_BUFFERS;
     head = <u32>load<u16>(availRing + ((firstAvail + chains) & mask) * AVAIL_ENTRY_SIZE);
     if (head >= size) {
@@ -150,6 +114,6 @@ export function enqueueChains(
     tail = descTail(desc);
   }
 
-  if (chains > 1) store<u16>(numBuffers, <u16>chains);
+  scatterEnd(queue, chains);
   return chains;
 }

@@ -21,7 +21,7 @@ export const dropCauses = [
 export type DropCause = (typeof dropCauses)[number];
 
 /** STOP_*: why a queue stopped itself. */
-export const stopCauses = ['none', 'avail_ahead', 'head', 'used', 'trap'] as const;
+export const stopCauses = ['none', 'avail_ahead', 'head', 'used', 'trap', 'chain'] as const;
 
 export type StopCause = (typeof stopCauses)[number];
 
@@ -31,6 +31,7 @@ const explanations: Readonly<Record<StopCause, string>> = {
   head: 'the guest made a descriptor available that its ring does not have',
   used: 'the device returned a buffer that it does not hold',
   trap: "the guest's memory vanished under the ring",
+  chain: 'the guest made a chain of descriptors available that does not end',
 };
 
 /** STOP_* value → name; a value from a newer module reads as its number. */

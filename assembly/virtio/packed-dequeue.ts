@@ -1,0 +1,156 @@
+/**
+ * Device side of a packed ring, guest → host. Virtio 1.2 sections 2.8.5 to 2.8.9.
+ *
+ * Chains come back in the order in which they were taken, each in the slot where it began. The used descriptors are written
+ * as the packets are taken, all but the first: the driver looks at that one first, and it is stored last, atomically.
+ */
+import {
+  DROP_ADDRESS,
+  DROP_FEATURE,
+  DROP_HEADER,
+  DROP_INDEX,
+  DROP_RUNT,
+  ETHER_HDR_LEN,
+  MBUF_DATA_OFF,
+  MBUF_HEADROOM,
+  MBUF_L2_LEN,
+  MBUF_NB_SEGS,
+  MBUF_OL_FLAGS,
+  MBUF_PKT_LEN,
+  MBUF_SIZE,
+  MBUF_VLAN_TCI,
+  MEMPOOL_BUF_LEN,
+  QUEUE_AVAIL,
+  QUEUE_DESC,
+  QUEUE_DEVICE,
+  QUEUE_HDR_LEN,
+  QUEUE_LAST_AVAIL,
+  QUEUE_LAST_USED,
+  QUEUE_NO_MBUF,
+  QUEUE_POOL,
+  QUEUE_PORT,
+  QUEUE_VQ_SIZE,
+  STOP_CHAIN,
+  STOP_HEAD,
+} from '../layout';
+import { copyFrame } from '../mem/copy';
+import { mempoolGetBulk, mempoolPutBulk } from '../mem/mempool';
+import { translate } from '../mem/region';
+import { countBurst, countDrop, stopQueue } from '../stats';
+import { isCutVlan } from './frame';
+import { gatherDrop } from './gather';
+import {
+  advance,
+  availState,
+  PACKED_DESC_SIZE,
+  PACKED_F_SHAPE,
+  PACKED_TAIL,
+  packedFlags,
+  packedId,
+  packedLen,
+  packedState,
+  packedTail,
+  positionIndex,
+  positionWrap,
+  usedState,
+} from './packed';
+import { ENDLESS, packedDequeueChain } from './packed-chain';
+import { packedNotify } from './packed-notify';
+
+/** Up to `count` packets into `burst`. The caller holds the queue's lock. Returns how many there are. */
+export function packedDequeue(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
+  const table: usize = load<u32>(queue, QUEUE_DESC);
+  const begin = load<u32>(queue, QUEUE_LAST_AVAIL);
+  let position = begin;
+  const firstDesc = table + positionIndex(begin) * PACKED_DESC_SIZE;
+  if (packedState(atomic.load<u64>(firstDesc, PACKED_TAIL)) != availState(positionWrap(begin))) return 0;
+
+  const pool: usize = load<u32>(queue, QUEUE_POOL);
+  if (!mempoolGetBulk(pool, lcoreId, burst, count)) {
+    store<u64>(queue, load<u64>(queue, QUEUE_NO_MBUF) + 1, QUEUE_NO_MBUF);
+    if (count <= 1 || !mempoolGetBulk(pool, lcoreId, burst, 1)) return 0;
+    count = 1;
+  }
+  const size = load<u32>(queue, QUEUE_VQ_SIZE);
+  const device: usize = load<u32>(queue, QUEUE_DEVICE);
+  const hdrLen = load<u32>(queue, QUEUE_HDR_LEN);
+  const room = load<u32>(pool, MEMPOOL_BUF_LEN) - MBUF_HEADROOM;
+  const segmentAndPort = (load<u32>(queue, QUEUE_PORT) << 16) | 1;
+
+  let firstTail: u64 = 0;
+  let walked: u32 = 0;
+  let received: u32 = 0;
+  let taken: u32 = 0;
+  let bytes: u64 = 0;
+  while (taken < count && walked < size) {
+    const index = positionIndex(position);
+    const wrap = positionWrap(position);
+    const desc = table + index * PACKED_DESC_SIZE;
+    const tail = atomic.load<u64>(desc, PACKED_TAIL);
+    if (packedState(tail) != availState(wrap)) break;
+    const address = load<u64>(desc);
+    const length = packedLen(tail);
+    let frameLen = length - hdrLen; // means nothing before `length` is compared
+    let id = packedId(tail);
+    let descs: u32 = 1;
+
+    const mbuf: usize = load<u32>(burst + (received << 2));
+    const data = mbuf + MBUF_SIZE + MBUF_HEADROOM;
+    store<u32>(mbuf, MBUF_HEADROOM, MBUF_DATA_OFF);
+    store<u32>(mbuf, segmentAndPort, MBUF_NB_SEGS);
+    store<u64>(mbuf, 0, MBUF_OL_FLAGS);
+    store<u32>(mbuf, 0, MBUF_VLAN_TCI);
+    store<u64>(mbuf, 0, MBUF_L2_LEN);
+
+    let kept = false;
+    if ((packedFlags(tail) & PACKED_F_SHAPE) == 0 && length >= hdrLen && frameLen <= room) {
+      const host = translate(device, address, length);
+      if (frameLen < ETHER_HDR_LEN) countDrop(queue, length <= hdrLen ? DROP_HEADER : DROP_RUNT);
+      else if (host == 0) countDrop(queue, DROP_ADDRESS);
+      else if (load<u16>(host) != 0) countDrop(queue, DROP_FEATURE);
+      else {
+        copyFrame(data, host + hdrLen, frameLen);
+        store<u64>(mbuf, ((<u64>frameLen) << 32) | <u64>frameLen, MBUF_PKT_LEN); // and MBUF_DATA_LEN
+        kept = true;
+      }
+    } else {
+      const chain = packedDequeueChain(lcoreId, queue, mbuf, index, address, tail, room);
+      if (chain == ENDLESS) {
+        stopQueue(queue, STOP_CHAIN);
+        break;
+      }
+      frameLen = <u32>chain;
+      id = (<u32>(chain >> 32)) & 0xffff;
+      descs = <u32>(chain >> 48);
+      kept = frameLen != 0;
+    }
+    if (id >= size) {
+      gatherDrop(lcoreId, queue, mbuf, DROP_INDEX);
+      stopQueue(queue, STOP_HEAD);
+      break;
+    }
+    const used = packedTail(0, id, usedState(wrap));
+    if (taken == 0) firstTail = used;
+    else store<u64>(desc, used, PACKED_TAIL);
+    taken++;
+    walked += descs;
+    position = advance(position, descs, size);
+    if (!kept) continue;
+    if (isCutVlan(data, frameLen)) {
+      countDrop(queue, DROP_RUNT);
+      continue;
+    }
+    received++;
+    bytes += frameLen;
+  }
+
+  if (received < count) mempoolPutBulk(pool, lcoreId, burst + (received << 2), count - received);
+  if (taken != 0) {
+    store<u32>(queue, position, QUEUE_LAST_AVAIL);
+    store<u32>(queue, position, QUEUE_LAST_USED);
+    atomic.store<u64>(firstDesc, firstTail, PACKED_TAIL);
+    packedNotify(queue, load<u32>(queue, QUEUE_AVAIL), position);
+  }
+  if (received != 0) countBurst(queue, received, bytes);
+  return received;
+}

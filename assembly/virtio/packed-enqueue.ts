@@ -1,0 +1,142 @@
+/**
+ * Device side of a packed ring, host → guest. Virtio 1.2 sections 2.8.7 to 2.8.9 and 5.1.6.3. As on a split ring a packet is
+ * published whole or not at all; the first used descriptor of the burst is stored last.
+ */
+import {
+  DROP_NO_ROOM,
+  DROP_RX_BUFFER,
+  MBUF_BUF,
+  MBUF_DATA_OFF,
+  MBUF_NB_SEGS,
+  MBUF_PKT_LEN,
+  QUEUE_AVAIL,
+  QUEUE_DESC,
+  QUEUE_DEVICE,
+  QUEUE_FULL,
+  QUEUE_HDR_LEN,
+  QUEUE_LAST_AVAIL,
+  QUEUE_LAST_USED,
+  QUEUE_VQ_SIZE,
+  STOP_HEAD,
+} from '../layout';
+import { copyFrame } from '../mem/copy';
+import { mbufFreeBulk } from '../mem/mbuf';
+import { translate } from '../mem/region';
+import { countBurst, countDrop, stopQueue } from '../stats';
+import { writeNetHeader } from './net-header';
+import {
+  advance,
+  availState,
+  PACKED_DESC_SIZE,
+  PACKED_F_SHAPE,
+  PACKED_F_WRITE,
+  PACKED_TAIL,
+  packedFlags,
+  packedId,
+  packedLen,
+  packedState,
+  packedTail,
+  positionIndex,
+  positionWrap,
+  usedState,
+} from './packed';
+import { packedNotify } from './packed-notify';
+import { packedScatter, SCATTER_BAD, SCATTER_ENDLESS, SCATTER_NO_ROOM, SCATTER_WAIT, shadowAt } from './packed-scatter';
+
+/** Sends up to `count` packets of `burst`; those taken are freed. The caller holds the queue's lock. Returns how many. */
+export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
+  const table: usize = load<u32>(queue, QUEUE_DESC);
+  const size = load<u32>(queue, QUEUE_VQ_SIZE);
+  const device: usize = load<u32>(queue, QUEUE_DEVICE);
+  const hdrLen = load<u32>(queue, QUEUE_HDR_LEN);
+  const begin = load<u32>(queue, QUEUE_LAST_AVAIL);
+  const firstDesc = table + positionIndex(begin) * PACKED_DESC_SIZE;
+  let position = begin;
+  let firstTail: u64 = 0;
+  let sent: u32 = 0;
+  let delivered: u32 = 0;
+  let bytes: u64 = 0;
+  let walked: u32 = 0;
+  while (sent < count && walked < size) {
+    const index = positionIndex(position);
+    const wrap = positionWrap(position);
+    const desc = table + index * PACKED_DESC_SIZE;
+    const tail = atomic.load<u64>(desc, PACKED_TAIL);
+    if (packedState(tail) != availState(wrap)) break;
+    const address = load<u64>(desc);
+    const mbuf: usize = load<u32>(burst + (sent << 2));
+    const frameLen = load<u32>(mbuf, MBUF_PKT_LEN);
+    const id = packedId(tail);
+    if (id >= size) {
+      stopQueue(queue, STOP_HEAD);
+      break;
+    }
+
+    if (
+      (packedFlags(tail) & PACKED_F_SHAPE) == PACKED_F_WRITE &&
+      load<u16>(mbuf, MBUF_NB_SEGS) == 1 &&
+      packedLen(tail) >= hdrLen + frameLen
+    ) {
+      const host = translate(device, address, packedLen(tail));
+      if (host != 0) {
+        writeNetHeader(host, hdrLen);
+        copyFrame(host + hdrLen, <usize>load<u32>(mbuf, MBUF_BUF) + load<u32>(mbuf, MBUF_DATA_OFF), frameLen);
+        const used = packedTail(hdrLen + frameLen, id, usedState(wrap) | PACKED_F_WRITE);
+        if (walked == 0) firstTail = used;
+        else store<u64>(desc, used, PACKED_TAIL);
+        position = advance(position, 1, size);
+        walked++;
+        sent++;
+        delivered++;
+        bytes += frameLen;
+        continue;
+      }
+    }
+
+    const outcome = packedScatter(queue, mbuf, position, address, tail, size - walked);
+    if (outcome == SCATTER_WAIT) break;
+    if (outcome == SCATTER_ENDLESS) {
+      stopQueue(queue, STOP_HEAD);
+      break;
+    }
+    if (outcome == SCATTER_NO_ROOM) {
+      countDrop(queue, DROP_NO_ROOM);
+      sent++;
+      continue;
+    }
+    // Chains to give back, in the shadow: those of the packet, or the bad one with a length of 0.
+    const chains = (outcome & ~SCATTER_BAD) >> 16;
+    for (let i: u32 = 0; i < chains; i++) {
+      const entry = load<u64>(shadowAt(queue, i)); // length | id << 32 | index << 48
+      const at = <u32>(entry >> 48);
+      const length = <u32>entry;
+      const chainWrap = at < index ? wrap ^ 1 : wrap;
+      const flags = usedState(chainWrap) | (length != 0 ? PACKED_F_WRITE : 0);
+      const used = packedTail(length, (<u32>(entry >> 32)) & 0xffff, flags);
+      if (walked == 0 && i == 0) firstTail = used;
+      else store<u64>(table + at * PACKED_DESC_SIZE, used, PACKED_TAIL);
+    }
+    const descs = outcome & 0xffff;
+    position = advance(position, descs, size);
+    walked += descs;
+    if (outcome & SCATTER_BAD) countDrop(queue, DROP_RX_BUFFER);
+    else {
+      sent++;
+      delivered++;
+      bytes += frameLen;
+    }
+  }
+
+  if (walked != 0) {
+    store<u32>(queue, position, QUEUE_LAST_AVAIL);
+    store<u32>(queue, position, QUEUE_LAST_USED);
+    atomic.store<u64>(firstDesc, firstTail, PACKED_TAIL);
+    packedNotify(queue, load<u32>(queue, QUEUE_AVAIL), position);
+  }
+  if (sent != 0) {
+    mbufFreeBulk(burst, sent, lcoreId);
+    countBurst(queue, delivered, bytes);
+  }
+  if (sent < count) store<u64>(queue, load<u64>(queue, QUEUE_FULL) + (count - sent), QUEUE_FULL);
+  return sent;
+}

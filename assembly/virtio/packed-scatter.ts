@@ -1,0 +1,132 @@
+/** Device side of a packed ring, host → guest, every shape but the single buffer. */
+import {
+  MAX_CHAINS,
+  QUEUE_DESC,
+  QUEUE_DEVICE,
+  QUEUE_SHADOW,
+  QUEUE_VQ_FLAGS,
+  QUEUE_VQ_SIZE,
+  VQ_INDIRECT,
+  VQ_MERGEABLE,
+} from '../layout';
+import { translate } from '../mem/region';
+import {
+  advance,
+  availState,
+  PACKED_DESC_SIZE,
+  PACKED_F_INDIRECT,
+  PACKED_F_NEXT,
+  PACKED_F_WRITE,
+  PACKED_TAIL,
+  packedFlags,
+  packedId,
+  packedLen,
+  packedState,
+  positionIndex,
+  positionWrap,
+} from './packed';
+import { SCATTER_RUNT, scatterBegin, scatterBroken, scatterEnd, scatterLeft, scatterPiece } from './scatter';
+
+/** The packet needs more chains than the guest has posted: nothing is used. */
+export const SCATTER_WAIT: u32 = 0xffff_ffff;
+/** The packet cannot be delivered: it is dropped, the chain stays. */
+export const SCATTER_NO_ROOM: u32 = 0xffff_fffe;
+/** A chain without an end. */
+export const SCATTER_ENDLESS: u32 = 0xffff_fffd;
+/** Flag: the one chain reported breaks a rule; it is to be skipped. */
+export const SCATTER_BAD: u32 = 0x8000_0000;
+
+/** Used entry of the packet's `i`th chain: u32 length, u16 id, u16 index of its first descriptor. */
+// @ts-ignore: decorator
+@inline
+export function shadowAt(queue: usize, i: u32): usize {
+  return queue + QUEUE_SHADOW + (i << 3);
+}
+
+/**
+ * Writes the packet into the chain at `position`, which begins with (`address`, `tail`), and into those after it, `limit`
+ * descriptors at the most. Returns descriptors | chains << 16, the used entries in the shadow; with SCATTER_BAD for a single
+ * chain to skip; or one of the answers above.
+ */
+export function packedScatter(queue: usize, mbuf: usize, position: u32, address: u64, tail: u64, limit: u32): u32 {
+  const table: usize = load<u32>(queue, QUEUE_DESC);
+  const size = load<u32>(queue, QUEUE_VQ_SIZE);
+  const mergeable = (load<u32>(queue, QUEUE_VQ_FLAGS) & VQ_MERGEABLE) != 0;
+  scatterBegin(queue, mbuf);
+  let chains: u32 = 0;
+  let descs: u32 = 0;
+  let firstDescs: u32 = 0;
+  while (true) {
+    const first = positionIndex(position);
+    let index = first;
+    let chainDescs: u32 = 1;
+    let written: u32 = 0;
+    let bad = false;
+    while (true) {
+      const flags = packedFlags(tail);
+      if (!bad && scatterLeft(queue) != 0) {
+        const piece =
+          flags & PACKED_F_INDIRECT
+            ? scatterTable(queue, address, packedLen(tail), chainDescs == 1 && (flags & PACKED_F_NEXT) == 0)
+            : scatterOne(queue, address, packedLen(tail), flags);
+        if (piece == SCATTER_RUNT) bad = true;
+        else written += piece;
+      }
+      if ((flags & PACKED_F_NEXT) == 0) break;
+      if (++chainDescs > size) return SCATTER_ENDLESS;
+      if (++index == size) index = 0;
+      const desc = table + index * PACKED_DESC_SIZE;
+      tail = load<u64>(desc, PACKED_TAIL);
+      address = load<u64>(desc);
+    }
+    const id = packedId(tail);
+    if (id >= size) return SCATTER_ENDLESS;
+    if (bad) {
+      // Only the packet's first chain is skipped, this one or an earlier one: the packet starts anew behind it.
+      if (chains == 0) {
+        store<u64>(shadowAt(queue, 0), <u64>((first << 16) | id) << 32);
+        firstDescs = chainDescs;
+      } else store<u32>(shadowAt(queue, 0), 0); // its length
+      return SCATTER_BAD | (1 << 16) | firstDescs;
+    }
+    store<u64>(shadowAt(queue, chains), (<u64>((first << 16) | id) << 32) | <u64>written);
+    if (chains == 0) firstDescs = chainDescs;
+    chains++;
+    descs += chainDescs;
+    if (scatterLeft(queue) == 0) break;
+    if (!mergeable || scatterBroken(queue) || chains == MAX_CHAINS) return SCATTER_NO_ROOM;
+    if (descs >= limit) return SCATTER_WAIT;
+    position = advance(position, chainDescs, size);
+    const desc = table + positionIndex(position) * PACKED_DESC_SIZE;
+    tail = atomic.load<u64>(desc, PACKED_TAIL);
+    if (packedState(tail) != availState(positionWrap(position))) return SCATTER_WAIT;
+    address = load<u64>(desc);
+  }
+  scatterEnd(queue, chains);
+  return (chains << 16) | descs;
+}
+
+/** One descriptor: bytes written, or SCATTER_RUNT if it breaks a rule. */
+function scatterOne(queue: usize, address: u64, length: u32, flags: u32): u32 {
+  if ((flags & PACKED_F_WRITE) == 0) return SCATTER_RUNT;
+  const to = translate(load<u32>(queue, QUEUE_DEVICE), address, length);
+  if (to == 0) return SCATTER_RUNT;
+  return scatterPiece(queue, to, length);
+}
+
+function scatterTable(queue: usize, address: u64, tableBytes: u32, alone: bool): u32 {
+  if (!alone || (load<u32>(queue, QUEUE_VQ_FLAGS) & VQ_INDIRECT) == 0) return SCATTER_RUNT;
+  if (tableBytes == 0 || tableBytes % PACKED_DESC_SIZE != 0) return SCATTER_RUNT;
+  if (tableBytes / PACKED_DESC_SIZE > load<u32>(queue, QUEUE_VQ_SIZE)) return SCATTER_RUNT;
+  const table = translate(load<u32>(queue, QUEUE_DEVICE), address, tableBytes);
+  if (table == 0) return SCATTER_RUNT;
+  let written: u32 = 0;
+  for (let desc = table; desc < table + tableBytes && scatterLeft(queue) != 0; desc += PACKED_DESC_SIZE) {
+    const tail = load<u64>(desc, PACKED_TAIL);
+    if (packedFlags(tail) & PACKED_F_INDIRECT) return SCATTER_RUNT;
+    const piece = scatterOne(queue, load<u64>(desc), packedLen(tail), packedFlags(tail));
+    if (piece == SCATTER_RUNT) return SCATTER_RUNT;
+    written += piece;
+  }
+  return written;
+}
