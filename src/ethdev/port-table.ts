@@ -130,6 +130,7 @@ export class PortTable {
   constructor(eal: Eal) {
     this.#eal = eal;
     eal.onCleanup(() => this.closeAll());
+    eal.useContextModule(new URL('./lcore-port.js', import.meta.url));
   }
 
   /** Takes the lowest free record. ERR_PORT_LIMIT when all are in use, ERR_INVALID_ARGUMENT when the name is. */

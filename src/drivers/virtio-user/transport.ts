@@ -25,7 +25,7 @@ export interface Transport {
   leave(): void;
 }
 
-/** Timers longer than this overflow. */
+/** Longest timer that there is. A wait this long keeps no process alive, a shorter one does: something is under way. */
 export const FOR_EVER_MS = 0x7fff_ffff;
 
 /** Something to read: `raise` from anywhere; a `wait` that was not yet answered, or else the next one, resolves to true. */
@@ -38,7 +38,7 @@ export class Latch {
     for (const wake of this.#waiters) wake(true);
   }
 
-  /** Resolves to false after `timeoutMs`. Keeps no process alive. */
+  /** Resolves to false after `timeoutMs`. */
   wait(timeoutMs: number): Promise<boolean> {
     if (this.#raised) {
       this.#raised = false;
@@ -50,7 +50,8 @@ export class Latch {
         this.#waiters.delete(end);
         resolve(raised);
       };
-      const timer = setTimeout(end, timeoutMs, false).unref();
+      const timer = setTimeout(end, timeoutMs, false);
+      if (timeoutMs === FOR_EVER_MS) timer.unref();
       this.#waiters.add(end);
     });
   }

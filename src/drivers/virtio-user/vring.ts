@@ -1,13 +1,14 @@
 /**
  * The memory of one virtqueue of net_virtio_user, in host memory, where the back end sees it under the same addresses.
  *
- *   | descriptors, 16 × size | driver area, 6 + 2 × size | device area, 6 + 8 × size | cookies, 4 × size | headers, 64 × size |
+ *   | descriptors, 16 × size | driver area, 6 + 2 × size | device area, 6 + 8 × size | cookies, 8 × size | headers, 64 × size |
  *
  * The first three are the split ring of virtio 1.2 section 2.7. The cookies (mbufs that are lent to the back end) and the
  * headers (for packets whose headroom cannot take one) are the driver's own.
  */
 import {
   CACHE_LINE,
+  COOKIE_SIZE,
   QUEUE_AVAIL,
   QUEUE_COOKIES,
   QUEUE_DESC,
@@ -47,7 +48,7 @@ export class Vring {
     const descBytes = size * 16;
     const availBytes = roundUp(6 + size * 2);
     const usedBytes = roundUp(6 + size * 8);
-    const cookieBytes = roundUp(size * 4);
+    const cookieBytes = roundUp(size * COOKIE_SIZE);
     const total = descBytes + availBytes + usedBytes + cookieBytes + size * CACHE_LINE;
     this.#zone = eal.memzones.reserve(name, total, CACHE_LINE);
     this.desc = this.#zone.address;
