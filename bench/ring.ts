@@ -1,4 +1,7 @@
-/** rte_ring: objects in and out again on one thread, in the four modes. The calls from JavaScript into Wasm are part of it. */
+/**
+ * rte_ring: objects in and out again on one thread, in the four modes. The calls from JavaScript into Wasm are part of
+ * it.
+ */
 import { Burst } from '../src/burst.js';
 import { Eal } from '../src/eal/eal.js';
 import { Ring } from '../src/ring.js';

@@ -26,8 +26,8 @@ const NOT_BENCHES = ['run', 'report'];
 type Loop = (count: number) => void;
 
 /**
- * A loop of its own for each row: V8 learns and inlines by the place of a call in the source, and would treat a place that
- * all rows share as one that calls anything.
+ * A loop of its own for each row: V8 learns and inlines by the place of a call in the source, and would treat a place
+ * that all rows share as one that calls anything.
  */
 function loopOf(row: BenchRow): Loop {
   return new Function('fn', 'return (count) => { for (let i = 0; i < count; i++) fn(); };')(row.fn) as Loop;

@@ -3,8 +3,8 @@ import type { MemContext, MemzoneContext } from './eal/context.js';
 import { ViaductError } from './errors.js';
 
 /**
- * Where functions that move u32 objects (mbuf handles, ring objects) read or write them: a Burst, or a Uint32Array over the
- * shared memory (`new Uint32Array(eal.memory.buffer, address, length)`). Nothing is copied on the way into Wasm.
+ * Where functions that move u32 objects (mbuf handles, ring objects) read or write them: a Burst, or a Uint32Array over
+ * the shared memory (`new Uint32Array(eal.memory.buffer, address, length)`). Nothing is copied on the way into Wasm.
  */
 export type Objects = Burst | Uint32Array<SharedArrayBuffer>;
 

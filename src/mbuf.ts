@@ -25,24 +25,49 @@ import type { MemContext } from './eal/context.js';
 import { ViaductError } from './errors.js';
 import type { Mempool } from './mempool.js';
 
+// Header fields as indexes of words and halfwords. V8 loads an imported constant from its module each time, but folds
+// one of this file into the code: on the hot path that is half of the time.
+const BUF_W = MBUF_BUF >>> 2;
+const DATA_OFF_W = MBUF_DATA_OFF >>> 2;
+const DATA_LEN_W = MBUF_DATA_LEN >>> 2;
+const PKT_LEN_W = MBUF_PKT_LEN >>> 2;
+const NEXT_W = MBUF_NEXT >>> 2;
+const REFCNT_W = MBUF_REFCNT >>> 2;
+const POOL_W = MBUF_POOL >>> 2;
+const OL_FLAGS_W = MBUF_OL_FLAGS >>> 2;
+const PACKET_TYPE_W = MBUF_PACKET_TYPE >>> 2;
+const HASH_W = MBUF_HASH >>> 2;
+const BUF_LEN_W = MBUF_BUF_LEN >>> 2;
+const NB_SEGS_H = MBUF_NB_SEGS >>> 1;
+const PORT_H = MBUF_PORT >>> 1;
+const VLAN_TCI_H = MBUF_VLAN_TCI >>> 1;
+const L3_LEN_H = MBUF_L3_LEN >>> 1;
+const TSO_SEGSZ_H = MBUF_TSO_SEGSZ >>> 1;
+const UDATA_H = MBUF_UDATA >>> 1;
+const L2_LEN_B = MBUF_L2_LEN;
+const L4_LEN_B = MBUF_L4_LEN;
+const ATTACHED = MBUF_F_INDIRECT | MBUF_F_EXTERNAL;
+
 /** Bytes of the two MAC addresses that start a frame. */
 const MACS_BYTES = 12;
 
 /**
- * A packet buffer as TypeScript sees it (rte_mbuf): one view is made once and pointed at one packet after another, so that a
- * packet costs no garbage.
+ * A packet buffer as TypeScript sees it (rte_mbuf): one view is made once and pointed at one packet after another, so
+ * that a packet costs no garbage.
  *
  *   const m = new MbufView(eal);
  *   for (let i = 0; i < n; i++) m.at(burst.handles[i]).swapMacs();
  *
- * The data accessors (`u8`, `setU16`, `swapMacs` ...) read and write the data of the segment that the view is at, offset 0 being
- * its first byte; wide values are in network byte order. They throw RangeError beyond the segment's data: no packet of the
- * peer's making can get a program to touch anything else, as long as the program looks at `dataLen`.
+ * The data accessors (`u8`, `setU16`, `swapMacs` ...) read and write the data of the segment that the view is at,
+ * offset 0 being its first byte; wide values are in network byte order. They throw RangeError beyond the segment's
+ * data: no packet of the peer's making can get a program to touch anything else, as long as the program looks at
+ * `dataLen`.
  *
- * The view remembers where the data lies: after something else (Wasm, another view) has changed the header, call at() again.
+ * The view remembers where the data lies: after something else (Wasm, another view) has changed the header, call at()
+ * again.
  *
- * Data in a guest's memory (an external buffer in a window) can't be reached from JavaScript, since it may vanish at any time:
- * there the accessors throw ERR_INVALID_STATE. `copy()` it, in Wasm, first.
+ * Data in a guest's memory (an external buffer in a window) can't be reached from JavaScript, since it may vanish at
+ * any time: there the accessors throw ERR_INVALID_STATE. `copy()` it, in Wasm, first.
  */
 export class MbufView {
   readonly #context: MemContext;
@@ -72,15 +97,16 @@ export class MbufView {
     // signed loads: every address of host memory is a small integer then, one of a window may be negative
     const i32 = this.#i32;
     const header = handle >>> 2;
-    const data = (i32[header + (MBUF_BUF >>> 2)]! + i32[header + (MBUF_DATA_OFF >>> 2)]!) | 0;
-    const length = i32[header + (MBUF_DATA_LEN >>> 2)]!;
+    const data = (i32[header + BUF_W]! + i32[header + DATA_OFF_W]!) | 0;
+    const length = i32[header + DATA_LEN_W]!;
     this.#handle = handle | 0;
     this.#data = data;
     this.#length = data >= 0 && data <= this.#end - length ? length : 0;
     return this;
   }
 
-  // ---- the header ----------------------------------------------------------------------------------------------------
+  // ---- the header
+  // ----------------------------------------------------------------------------------------------------
 
   /** Handle of the packet that the view is at. */
   get handle(): number {
@@ -89,138 +115,138 @@ export class MbufView {
 
   /** Bytes in all segments (rte_pktmbuf_pkt_len). */
   get pktLen(): number {
-    return this.#u32[(this.#handle + MBUF_PKT_LEN) >>> 2]!;
+    return this.#u32[(this.#handle >>> 2) + PKT_LEN_W]!;
   }
 
   /** Bytes in this segment (rte_pktmbuf_data_len). */
   get dataLen(): number {
-    return this.#u32[(this.#handle + MBUF_DATA_LEN) >>> 2]!;
+    return this.#u32[(this.#handle >>> 2) + DATA_LEN_W]!;
   }
 
   /** Handle of the next segment, 0 at the last. */
   get next(): number {
-    return this.#u32[(this.#handle + MBUF_NEXT) >>> 2]!;
+    return this.#u32[(this.#handle >>> 2) + NEXT_W]!;
   }
 
   /** Segments in the chain; only the first segment knows. */
   get nbSegs(): number {
-    return this.#u16[(this.#handle + MBUF_NB_SEGS) >>> 1]!;
+    return this.#u16[(this.#handle >>> 1) + NB_SEGS_H]!;
   }
 
   /** Port that it came in on, 65535 for none. */
   get port(): number {
-    return this.#u16[(this.#handle + MBUF_PORT) >>> 1]!;
+    return this.#u16[(this.#handle >>> 1) + PORT_H]!;
   }
 
   set port(port: number) {
-    this.#u16[(this.#handle + MBUF_PORT) >>> 1] = port;
+    this.#u16[(this.#handle >>> 1) + PORT_H] = port;
   }
 
   /** Holders of this header (rte_mbuf_refcnt_read). */
   get refcnt(): number {
-    return Atomics.load(this.#u32, (this.#handle + MBUF_REFCNT) >>> 2);
+    return Atomics.load(this.#u32, (this.#handle >>> 2) + REFCNT_W);
   }
 
   /** Address of the mempool that it goes back to. */
   get pool(): number {
-    return this.#u32[(this.#handle + MBUF_POOL) >>> 2]!;
+    return this.#u32[(this.#handle >>> 2) + POOL_W]!;
   }
 
   /** Offload flags, MBUF_F_*. */
   get olFlags(): number {
-    return this.#u32[(this.#handle + MBUF_OL_FLAGS) >>> 2]!;
+    return this.#u32[(this.#handle >>> 2) + OL_FLAGS_W]!;
   }
 
   /** Sets the offload flags; those that say whose buffer it is stay as they are. */
   set olFlags(flags: number) {
-    const attached = MBUF_F_INDIRECT | MBUF_F_EXTERNAL;
-    const index = (this.#handle + MBUF_OL_FLAGS) >>> 2;
-    this.#u32[index] = (this.#u32[index]! & attached) | (flags & ~attached);
+    const index = (this.#handle >>> 2) + OL_FLAGS_W;
+    this.#u32[index] = (this.#u32[index]! & ATTACHED) | (flags & ~ATTACHED);
   }
 
   /** Packet type, RTE_PTYPE_* bits. */
   get packetType(): number {
-    return this.#u32[(this.#handle + MBUF_PACKET_TYPE) >>> 2]!;
+    return this.#u32[(this.#handle >>> 2) + PACKET_TYPE_W]!;
   }
 
   set packetType(type: number) {
-    this.#u32[(this.#handle + MBUF_PACKET_TYPE) >>> 2] = type;
+    this.#u32[(this.#handle >>> 2) + PACKET_TYPE_W] = type;
   }
 
   /** Flow hash. */
   get hash(): number {
-    return this.#u32[(this.#handle + MBUF_HASH) >>> 2]!;
+    return this.#u32[(this.#handle >>> 2) + HASH_W]!;
   }
 
   set hash(hash: number) {
-    this.#u32[(this.#handle + MBUF_HASH) >>> 2] = hash;
+    this.#u32[(this.#handle >>> 2) + HASH_W] = hash;
   }
 
   /** VLAN tag control information. */
   get vlanTci(): number {
-    return this.#u16[(this.#handle + MBUF_VLAN_TCI) >>> 1]!;
+    return this.#u16[(this.#handle >>> 1) + VLAN_TCI_H]!;
   }
 
   set vlanTci(tci: number) {
-    this.#u16[(this.#handle + MBUF_VLAN_TCI) >>> 1] = tci;
+    this.#u16[(this.#handle >>> 1) + VLAN_TCI_H] = tci;
   }
 
   /** Bytes of the L2 header, for offloads. */
   get l2Len(): number {
-    return this.#u8[this.#handle + MBUF_L2_LEN]!;
+    return this.#u8[this.#handle + L2_LEN_B]!;
   }
 
   set l2Len(bytes: number) {
-    this.#u8[this.#handle + MBUF_L2_LEN] = bytes;
+    this.#u8[this.#handle + L2_LEN_B] = bytes;
   }
 
   /** Bytes of the L3 header, for offloads. */
   get l3Len(): number {
-    return this.#u16[(this.#handle + MBUF_L3_LEN) >>> 1]!;
+    return this.#u16[(this.#handle >>> 1) + L3_LEN_H]!;
   }
 
   set l3Len(bytes: number) {
-    this.#u16[(this.#handle + MBUF_L3_LEN) >>> 1] = bytes;
+    this.#u16[(this.#handle >>> 1) + L3_LEN_H] = bytes;
   }
 
   /** Bytes of the L4 header, for offloads. */
   get l4Len(): number {
-    return this.#u8[this.#handle + MBUF_L4_LEN]!;
+    return this.#u8[this.#handle + L4_LEN_B]!;
   }
 
   set l4Len(bytes: number) {
-    this.#u8[this.#handle + MBUF_L4_LEN] = bytes;
+    this.#u8[this.#handle + L4_LEN_B] = bytes;
   }
 
   /** Payload bytes of a TSO segment. */
   get tsoSegsz(): number {
-    return this.#u16[(this.#handle + MBUF_TSO_SEGSZ) >>> 1]!;
+    return this.#u16[(this.#handle >>> 1) + TSO_SEGSZ_H]!;
   }
 
   set tsoSegsz(bytes: number) {
-    this.#u16[(this.#handle + MBUF_TSO_SEGSZ) >>> 1] = bytes;
+    this.#u16[(this.#handle >>> 1) + TSO_SEGSZ_H] = bytes;
   }
 
   /** A 16-bit field of the program's own. */
   get udata(): number {
-    return this.#u16[(this.#handle + MBUF_UDATA) >>> 1]!;
+    return this.#u16[(this.#handle >>> 1) + UDATA_H]!;
   }
 
   set udata(value: number) {
-    this.#u16[(this.#handle + MBUF_UDATA) >>> 1] = value;
+    this.#u16[(this.#handle >>> 1) + UDATA_H] = value;
   }
 
   /** Free bytes before this segment's data (rte_pktmbuf_headroom). */
   get headroom(): number {
-    return this.#u32[(this.#handle + MBUF_DATA_OFF) >>> 2]!;
+    return this.#u32[(this.#handle >>> 2) + DATA_OFF_W]!;
   }
 
   /** Free bytes behind this segment's data (rte_pktmbuf_tailroom). */
   get tailroom(): number {
-    return this.#u32[(this.#handle + MBUF_BUF_LEN) >>> 2]! - this.headroom - this.dataLen;
+    return this.#u32[(this.#handle >>> 2) + BUF_LEN_W]! - this.headroom - this.dataLen;
   }
 
-  // ---- this segment's data -------------------------------------------------------------------------------------------
+  // ---- this segment's data
+  // -------------------------------------------------------------------------------------------
 
   /** Linear address of the first byte of data (rte_pktmbuf_mtod), for Wasm. */
   get dataAddress(): number {
@@ -272,7 +298,10 @@ export class MbufView {
     u8[at + 3] = value;
   }
 
-  /** Writes `bytes` at `offset`, all of them inside the segment's data. For headers and tests, not for payload by the million. */
+  /**
+   * Writes `bytes` at `offset`, all of them inside the segment's data. For headers and tests, not for payload by the
+   * million.
+   */
   write(offset: number, bytes: Uint8Array): void {
     if (offset >>> 0 !== offset || offset + bytes.length > this.#length) throw this.#outside(offset, bytes.length);
     this.#u8.set(bytes, this.#data + offset);
@@ -312,7 +341,8 @@ export class MbufView {
     return bytes;
   }
 
-  // ---- lengths: false, and nothing changed, where there is no room or no data ----------------------------------------
+  // ---- lengths: false, and nothing changed, where there is no room or no data
+  // ----------------------------------------
 
   /** Makes room for `lengthBytes` before the packet's data: false without the headroom (rte_pktmbuf_prepend). */
   prepend(lengthBytes: number): boolean {
@@ -342,7 +372,8 @@ export class MbufView {
     return this.#resizeLast(-lengthBytes);
   }
 
-  // ---- whole packets -------------------------------------------------------------------------------------------------
+  // ---- whole packets
+  // -------------------------------------------------------------------------------------------------
 
   /** Frees the packet (rte_pktmbuf_free); the view is at nothing then. */
   free(): void {
@@ -354,24 +385,30 @@ export class MbufView {
   }
 
   /**
-   * A second packet over the same bytes, 0 when the pool is exhausted (rte_pktmbuf_clone). Returns its handle. Nobody may change
-   * the bytes while both live.
+   * A second packet over the same bytes, 0 when the pool is exhausted (rte_pktmbuf_clone). Returns its handle. Nobody
+   * may change the bytes while both live.
    */
   clone(pool: Mempool): number {
     return this.#context.wasm.mbufClone(this.#handle, pool.address, this.#context.lcoreId);
   }
 
-  /** A packet of its own with `lengthBytes` from `offset` on, as many as there are; 0 when the pool is exhausted or there are none (rte_pktmbuf_copy). */
+  /**
+   * A packet of its own with `lengthBytes` from `offset` on, as many as there are; 0 when the pool is exhausted or
+   * there are none (rte_pktmbuf_copy).
+   */
   copy(pool: Mempool, offset = 0, lengthBytes = 0xffff_ffff): number {
     return this.#context.wasm.mbufCopy(this.#handle, pool.address, offset, lengthBytes, this.#context.lcoreId);
   }
 
-  /** Appends the packet `tail`, which is part of this one from then on: false beyond 128 segments (rte_pktmbuf_chain). */
+  /**
+   * Appends the packet `tail`, which is part of this one from then on: false beyond 128 segments (rte_pktmbuf_chain).
+   */
   chain(tail: number): boolean {
     return this.#context.wasm.mbufChain(this.#handle, tail) === 1;
   }
 
-  // ---- the slow parts ------------------------------------------------------------------------------------------------
+  // ---- the slow parts
+  // ------------------------------------------------------------------------------------------------
 
   #swapMacsUnaligned(): void {
     const { u8 } = this.#context.memory;
@@ -384,9 +421,9 @@ export class MbufView {
 
   #resizeFirst(offsetChange: number, lengthChange: number): void {
     const header = this.#handle >>> 2;
-    this.#u32[header + (MBUF_DATA_OFF >>> 2)]! += offsetChange;
-    this.#u32[header + (MBUF_DATA_LEN >>> 2)]! += lengthChange;
-    this.#u32[header + (MBUF_PKT_LEN >>> 2)]! += lengthChange;
+    this.#u32[header + DATA_OFF_W]! += offsetChange;
+    this.#u32[header + DATA_LEN_W]! += lengthChange;
+    this.#u32[header + PKT_LEN_W]! += lengthChange;
     this.at(this.#handle);
   }
 
@@ -394,9 +431,9 @@ export class MbufView {
     const first = this.#handle;
     while (this.next !== 0) this.at(this.next);
     const fits = change <= this.tailroom && -change <= this.dataLen;
-    if (fits) this.#u32[(this.#handle + MBUF_DATA_LEN) >>> 2]! += change;
+    if (fits) this.#u32[(this.#handle >>> 2) + DATA_LEN_W]! += change;
     this.at(first);
-    if (fits) this.#u32[(first + MBUF_PKT_LEN) >>> 2]! += change;
+    if (fits) this.#u32[(first >>> 2) + PKT_LEN_W]! += change;
     return fits;
   }
 

@@ -27,8 +27,8 @@ export interface MempoolOptions {
   /** Usable bytes of an element; each starts at a cache line. */
   readonly elementBytes: number;
   /**
-   * Free elements that an lcore keeps for itself, 0 to 512. Default 256, or what a small pool allows: 1.5 × cacheSize may not
-   * exceed count.
+   * Free elements that an lcore keeps for itself, 0 to 512. Default 256, or what a small pool allows: 1.5 × cacheSize
+   * may not exceed count.
    */
   readonly cacheSize?: number;
 }
@@ -56,11 +56,11 @@ function elementStride(bytes: number): number {
 }
 
 /**
- * Fixed-size elements in shared memory with a cache for every lcore: rte_mempool; of packet buffers: a pktmbuf pool. Send
- * `address` to a worker and attach there.
+ * Fixed-size elements in shared memory with a cache for every lcore: rte_mempool; of packet buffers: a pktmbuf pool.
+ * Send `address` to a worker and attach there.
  *
- * Elements in the caches of idle lcores are out of everybody else's reach: give a pool 1.5 × cacheSize elements for each
- * lcore that uses it on top of what queues and programs hold.
+ * Elements in the caches of idle lcores are out of everybody else's reach: give a pool 1.5 × cacheSize elements for
+ * each lcore that uses it on top of what queues and programs hold.
  */
 export class Mempool {
   readonly name: string;
@@ -100,7 +100,10 @@ export class Mempool {
     return Mempool.#create(eal, name, options.count, MBUF_SIZE + bufferBytes, options.cacheSize, bufferBytes);
   }
 
-  /** A pool of plain elements, with whatever the memory held: zeroes at first (rte_mempool_create). Throws as createPktmbuf. */
+  /**
+   * A pool of plain elements, with whatever the memory held: zeroes at first (rte_mempool_create). Throws as
+   * createPktmbuf.
+   */
   static create(eal: MemzoneContext, options: MempoolOptions): Mempool {
     requireInteger(options.name, 'elementBytes', options.elementBytes, 1, MAX_DATA_ROOM_BYTES);
     return Mempool.#create(eal, options.name, options.count, options.elementBytes, options.cacheSize, 0);
@@ -157,7 +160,10 @@ export class Mempool {
     return this.bufferBytes === 0 ? 0 : this.bufferBytes - MBUF_HEADROOM;
   }
 
-  /** One empty mbuf, 0 when the pool is exhausted (rte_pktmbuf_alloc). Throws ERR_INVALID_STATE on a pool of plain elements. */
+  /**
+   * One empty mbuf, 0 when the pool is exhausted (rte_pktmbuf_alloc). Throws ERR_INVALID_STATE on a pool of plain
+   * elements.
+   */
   alloc(): number {
     if (this.bufferBytes === 0) throw this.#plain();
     return this.#context.wasm.mbufAlloc(this.address, this.#context.lcoreId);
@@ -192,14 +198,17 @@ export class Mempool {
     return this.count - this.availCount;
   }
 
-  /** Empties the cache of an lcore into the common ring: the calling one's, or one that has ended (rte_mempool_cache_flush). */
+  /**
+   * Empties the cache of an lcore into the common ring: the calling one's, or one that has ended
+   * (rte_mempool_cache_flush).
+   */
   flushCache(lcoreId: number = this.#context.lcoreId): void {
     this.#context.wasm.mempoolCacheFlush(this.address, lcoreId);
   }
 
   /**
-   * Gives its memory back (rte_mempool_free), on the thread that owns the Eal. Throws ERR_INVALID_STATE while elements are in
-   * use: a queue or a program would go on writing into memory that others own by then.
+   * Gives its memory back (rte_mempool_free), on the thread that owns the Eal. Throws ERR_INVALID_STATE while elements
+   * are in use: a queue or a program would go on writing into memory that others own by then.
    */
   free(): void {
     if (this.#release === undefined) {

@@ -37,8 +37,9 @@ export function ringBytes(slots: number): number {
 }
 
 /**
- * A bounded queue of u32 objects (mbuf handles, most often) between threads: rte_ring. It lives in the shared memory: send
- * `address` to a worker and attach there. Bulk moves all or nothing, burst as many as possible; both return the count.
+ * A bounded queue of u32 objects (mbuf handles, most often) between threads: rte_ring. It lives in the shared memory:
+ * send `address` to a worker and attach there. Bulk moves all or nothing, burst as many as possible; both return the
+ * count.
  *
  * A worker that is terminated in the middle of a many-producer operation leaves the others waiting, as in DPDK.
  */

@@ -1,5 +1,6 @@
 /**
- * Packet buffers (rte_mbuf). A handle is the address of a 64-byte header; in a pool's element its own buffer follows it:
+ * Packet buffers (rte_mbuf). A handle is the address of a 64-byte header; in its pool's element its own
+ * buffer follows it:
  *
  *   element: | header, MBUF_SIZE | headroom, MBUF_HEADROOM | data room ... |
  *            ^ handle            ^ MBUF_BUF                ^ data of a fresh mbuf (MBUF_DATA_OFF = MBUF_HEADROOM)
@@ -12,8 +13,8 @@
  *   MBUF_OL_FLAGS: MBUF_F_INDIRECT and MBUF_F_EXTERNAL clear
  *
  * Everything else is left over from its last use: who allocates raw writes MBUF_DATA_OFF, MBUF_DATA_LEN, MBUF_PKT_LEN,
- * MBUF_PORT, MBUF_OL_FLAGS and whatever those flags announce. So who writes MBUF_NEXT must know: a header whose MBUF_NEXT is
- * 0 has MBUF_NB_SEGS = 1.
+ * MBUF_PORT, MBUF_OL_FLAGS and whatever those flags announce. Who unlinks segments sets MBUF_NB_SEGS = 1 together
+ * with MBUF_NEXT = 0, because mbufFreeBulk looks at MBUF_NEXT alone.
  *
  * Whose buffer it is:
  *   direct     its own
@@ -138,7 +139,7 @@ export function mbufFreeSegment(mbuf: u32, lcoreId: u32): void {
 function dropReference(mbuf: u32): bool {
   const references = atomic.load<u32>(mbuf, MBUF_REFCNT);
   if (!ASC_NO_ASSERT) {
-    if (references == 0) unreachable(); // freed twice
+    if (references == 0) unreachable(); // somebody dropped a reference that was not theirs
   }
   return references == 1 || atomic.sub<u32>(mbuf, 1, MBUF_REFCNT) == 1;
 }
@@ -172,14 +173,15 @@ function detach(mbuf: u32, lcoreId: u32): void {
 
 /** The last reference advances EXT_FREED, with release order: the buffer's owner polls it. */
 function releaseExternal(ext: u32): void {
-  if (atomic.sub<u32>(ext, 1, EXT_REFCNT) == 1) {
+  if (atomic.load<u32>(ext, EXT_REFCNT) == 1 || atomic.sub<u32>(ext, 1, EXT_REFCNT) == 1) {
+    store<u32>(ext, 0, EXT_REFCNT);
     atomic.store<u32>(ext, load<u32>(ext, EXT_FREED) + 1, EXT_FREED);
   }
 }
 
 /**
- * Frees `count` packets (rte_pktmbuf_free_bulk). Runs of plain packets (one segment, one reference, own buffer) of one pool go
- * back in one mempoolPutBulk, straight from the array.
+ * Frees `count` packets (rte_pktmbuf_free_bulk). Runs of plain packets (one segment, one reference, own buffer) of one
+ * pool go back in one mempoolPutBulk, straight from the array.
  */
 export function mbufFreeBulk(objects: u32, count: u32, lcoreId: u32): void {
   const end = objects + (count << 2);
@@ -250,8 +252,8 @@ function attach(clone: u32, mbuf: u32): void {
 }
 
 /**
- * A second packet over the same bytes: one indirect (or external) segment from `pool` for every segment of `mbuf`; 0 when
- * the pool is exhausted (rte_pktmbuf_clone). The bytes are shared: nobody may change them while both live.
+ * A second packet over the same bytes: one indirect (or external) segment from `pool` for every segment of `mbuf`; 0
+ * when the pool is exhausted (rte_pktmbuf_clone). The bytes are shared: nobody may change them while both live.
  */
 export function mbufClone(mbuf: u32, pool: u32, lcoreId: u32): u32 {
   const head = mempoolGet(pool, lcoreId);
@@ -274,8 +276,8 @@ export function mbufClone(mbuf: u32, pool: u32, lcoreId: u32): u32 {
 }
 
 /**
- * A packet of its own with bytes [offset, offset + length) of `mbuf`, as many as there are (rte_pktmbuf_copy). 0 when the
- * offset is at or beyond the end, the pool is exhausted, or its buffers are so small that MAX_SEGMENTS do not do.
+ * A packet of its own with bytes [offset, offset + length) of `mbuf`, as many as there are (rte_pktmbuf_copy). 0 when
+ * the offset is at or beyond the end, the pool is exhausted, or its buffers are so small that MAX_SEGMENTS do not do.
  */
 export function mbufCopy(mbuf: u32, pool: u32, offset: u32, length: u32, lcoreId: u32): u32 {
   const pktLen = load<u32>(mbuf, MBUF_PKT_LEN);
@@ -339,9 +341,9 @@ export function mbufChain(head: u32, tail: u32): u32 {
 }
 
 /**
- * Points a fresh, direct mbuf at bytes that no mbuf owns (rte_pktmbuf_attach_extbuf): no data in it yet, data offset 0. It takes
- * over one reference of the EXT record, which the caller has counted in EXT_REFCNT beforehand; clones add their own. When
- * the last is gone EXT_FREED advances.
+ * Points a fresh, direct mbuf at bytes that no mbuf owns (rte_pktmbuf_attach_extbuf): no data in it yet, data offset 0.
+ * It takes over one reference of the EXT record, which the caller has counted in EXT_REFCNT beforehand; clones add
+ * their own. When the last is gone EXT_FREED advances.
  */
 export function mbufAttachExternal(mbuf: u32, ext: u32, address: u32, lengthBytes: u32): void {
   store<u32>(mbuf, address, MBUF_BUF);

@@ -1,13 +1,13 @@
 /**
  * Fixed-size elements, allocated and freed in bulk (rte_mempool). Free elements lie in three places:
  *
- *   cache of an lcore      a stack that only its lcore touches: no atomics; a burst is one block copy off or onto its top
+ *   cache of an lcore      a stack that only its lcore touches: no atomics; a burst is one block copy off or onto it
  *   common ring            many producers, many consumers; refilled from and flushed to when a cache runs dry or over
  *   caller's hands
  *
- * A cache is refilled to `limit` and flushed back to `limit` once it has grown past 1.5 × limit, so bursts of up to half
- * the limit come and go without the ring. LCORE_ANY (the control plane) uses the ring directly. Get fails only when the
- * caller's own cache and the ring together are short; other lcores' caches are out of reach.
+ * A cache is refilled to `limit` and flushed back to `limit` once it has grown past 1.5 × limit, so bursts of up to
+ * half the limit come and go without the ring. LCORE_ANY (the control plane) uses the ring directly. Get fails only
+ * when the caller's own cache and the ring together are short; other lcores' caches are out of reach.
  *
  * A cache is used by one thread at a time: the thread that runs the lcore.
  */
@@ -42,7 +42,8 @@ import {
 
 /**
  * Fills a pool with all its elements (rte_mempool_create, rte_pktmbuf_pool_init). `ring` has room for the next power of
- * two above `count` slots and is initialised here. With a `bufLen` every element becomes an mbuf whose buffer follows it.
+ * two above `count` slots and is initialised here. With a `bufLen` every element becomes an mbuf, buffer behind
+ * it.
  */
 export function mempoolInit(
   pool: u32,
@@ -119,7 +120,10 @@ function getBulkSlow(pool: u32, cache: u32, objects: u32, count: u32): u32 {
   return 1;
 }
 
-/** Brings a cache that holds fewer than `count` up to `limit` + `count`; false when it has no business to, or the ring too little. */
+/**
+ * Brings a cache that holds fewer than `count` up to `limit` + `count`; false when it has no business to, or the ring
+ * too little.
+ */
 function refill(pool: u32, cache: u32, count: u32): bool {
   const limit = load<u32>(pool, MEMPOOL_CACHE_LIMIT);
   if (count > limit) return false;

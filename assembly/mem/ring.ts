@@ -4,10 +4,11 @@
  *
  *   consTail ≤ consHead ≤ prodTail ≤ prodHead ≤ consTail + capacity
  *
- *   many producers: move prodHead by compare-and-swap (the slots between are mine), copy, wait until prodTail reaches my
- *   old head (those before me have finished), store prodTail. Consumers likewise with their own pair.
+ *   many producers: move prodHead by compare-and-swap (the slots between are mine), copy, wait until prodTail reaches
+ *   my old head (those before me have finished), store prodTail. Consumers likewise with their own pair.
  *   one producer: nobody else moves the head, so head and tail are one: prodTail alone, published after the copy. An
- *   atomic operation that writes costs as much as copying 32 objects, so this mode has exactly one, the publishing store.
+ *   atomic write costs more than copying 32 objects (WebAssembly knows no release store, only the sequentially
+ *   consistent one), so this mode has exactly one, the publishing store.
  *
  * The mode of each side is fixed at ringInit: RING_F_SP_ENQ, RING_F_SC_DEQ. A side in single mode must be used by one
  * thread at a time.

@@ -3,8 +3,8 @@ import type { HostMemory } from './memory.js';
 import type { Memzones } from './memzone.js';
 
 /**
- * What rings, mempools, bursts and mbuf views need of the thread that uses them. The Eal is one (main thread), an lcore's
- * context is one (worker); a test may make its own.
+ * What rings, mempools, bursts and mbuf views need of the thread that uses them. The Eal is one (main thread), an
+ * lcore's context is one (worker); a test may make its own.
  */
 export interface MemContext {
   readonly memory: HostMemory;

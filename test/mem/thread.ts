@@ -1,6 +1,6 @@
 /**
- * The other threads of the tests in this folder: each joins a start line, does its job on the shared memory and posts what
- * it found.
+ * The other threads of the tests in this folder: each joins a start line, does its job on the shared memory and posts
+ * what it found.
  */
 import { once } from 'node:events';
 import { parentPort, Worker, workerData } from 'node:worker_threads';
