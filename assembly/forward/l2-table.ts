@@ -125,8 +125,8 @@ export function lookupMac(table: usize, mac: u64, nowMs: u32): u32 {
 }
 
 /**
- * The MAC is the source of a frame from `port`. True if the table changed: what was looked up before may be stale. Group and
- * zero addresses are no stations and are passed over.
+ * The MAC is the source of a frame from `port`. True if a lookup may now answer otherwise than before. Group and zero addresses
+ * are no stations and are passed over.
  */
 // @ts-ignore: decorator
 @inline
@@ -134,8 +134,10 @@ export function learnMac(table: usize, mac: u64, port: u32, nowMs: u32, owner: u
   if (isGroup(mac) || mac == 0) return false;
   const entry = findEntry(bucketOf(table, mac), mac);
   if (entry != 0 && portOf(atomic.load<u64>(entry)) == port) {
-    if (load<u32>(entry, LAST_SEEN) != nowMs) store<u32>(entry, nowMs, LAST_SEEN);
-    return false;
+    if (load<u32>(entry, LAST_SEEN) == nowMs) return false;
+    const wasAged = isAged(table, entry, nowMs);
+    store<u32>(entry, nowMs, LAST_SEEN);
+    return wasAged;
   }
   return learnChange(table, mac, port, nowMs, owner);
 }

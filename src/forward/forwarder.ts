@@ -1,0 +1,349 @@
+import {
+  ENGINE_IO,
+  ENGINE_MAC,
+  ENGINE_MACSWAP,
+  ENGINE_RXONLY,
+  ENGINE_TXONLY,
+  MBUF_HEADROOM,
+  MEMPOOL_BUF_LEN,
+} from '../../assembly/layout.js';
+import type { Eal } from '../eal/eal.js';
+import { ViaductError } from '../errors.js';
+import type { Port } from '../ethdev/port.js';
+import type { PortStats } from '../ethdev/types.js';
+import type { Mempool } from '../mempool.js';
+import { macBytes, macText } from './mac.js';
+import { type PortTopology, planStreams } from './plan.js';
+import { checkBurst, checkPorts, type LcoreFailed, plannedPorts, StreamRunner, Turns } from './runner.js';
+import { NO_LIMIT, rxQueuePool, type StreamSpec } from './stream-records.js';
+import { checkSegmentLengths, txonlyTemplate } from './txonly-template.js';
+
+/** testpmd's forwarding modes. */
+export type ForwardEngine = 'io' | 'mac' | 'macswap' | 'rxonly' | 'txonly';
+
+const ENGINES: Readonly<Record<ForwardEngine, number>> = {
+  io: ENGINE_IO,
+  mac: ENGINE_MAC,
+  macswap: ENGINE_MACSWAP,
+  rxonly: ENGINE_RXONLY,
+  txonly: ENGINE_TXONLY,
+};
+
+/** Names that setEngine takes. */
+export const forwardEngines = Object.keys(ENGINES) as readonly ForwardEngine[];
+
+const DEFAULT_BURST = 32;
+const DEFAULT_TX_PACKETS = [64];
+const OWNER = 'forwarder';
+
+export interface ForwarderOptions {
+  /** In the order of the topology. */
+  readonly ports: readonly Port[];
+  /** Ids of the lcores that forward (`--nb-cores`); by default all but the main lcore, or it alone. Streams are spread over them. */
+  readonly lcores?: readonly number[];
+  /** Default io. */
+  readonly engine?: ForwardEngine;
+  /** Packets a burst, 1 to 512; default 32. */
+  readonly burst?: number;
+  /** Default paired. */
+  readonly topology?: PortTopology;
+  /** Segment lengths of the packets that txonly makes; default one of 64 bytes. */
+  readonly txPackets?: readonly number[];
+  /** Where txonly takes mbufs from; by default that of each stream's rx queue. */
+  readonly mempool?: Mempool;
+  /** Told when a lcore fails while it forwards. */
+  readonly onLcoreFailed?: LcoreFailed;
+}
+
+export interface StartOptions {
+  /** `start tx_first N`: each stream first sends N bursts of txonly packets, as soon as its tx port's link is up. */
+  readonly txFirst?: number;
+}
+
+/** testpmd's forward statistics of one port, since start(). */
+export interface PortForwardStats {
+  readonly port: Port;
+  readonly rxPackets: number;
+  /** Packets that the port lost because nobody took them in time (imissed). */
+  readonly rxDropped: number;
+  readonly rxTotal: number;
+  /** Received packets that were thrown away as faulty (RX-error), receive failures for want of mbufs (RX-nombufs). */
+  readonly rxErrors: number;
+  readonly rxNombuf: number;
+  readonly txPackets: number;
+  /** Packets that the port did not take; they were freed. */
+  readonly txDropped: number;
+  readonly txTotal: number;
+}
+
+export interface ForwardStats {
+  readonly ports: readonly PortForwardStats[];
+  /** Accumulated forward statistics for all ports. */
+  readonly total: Omit<PortForwardStats, 'port'>;
+}
+
+/**
+ * testpmd's forwarding: every rx queue of every port is a stream that a lcore polls, through an engine, to the port that the
+ * topology says. All of it runs in Wasm on the lcores.
+ *
+ *     const forwarder = new Forwarder(eal, { ports, engine: 'macswap' });
+ *     await forwarder.start();
+ *     ...
+ *     const { total } = await forwarder.stop();
+ *
+ * Engine, burst, packet lengths and peers are taken up by the next start(), as in testpmd.
+ */
+export class Forwarder {
+  readonly #eal: Eal;
+  readonly #runner: StreamRunner;
+  readonly #turns = new Turns();
+  readonly #mempool: Mempool | undefined;
+  readonly #peers = new Map<number, Uint8Array>();
+  #ports: readonly Port[];
+  #engine: ForwardEngine;
+  #burst: number;
+  #topology: PortTopology;
+  #txPackets: readonly number[];
+  /** Port statistics at start(), to subtract. */
+  #before = new Map<Port, PortStats>();
+
+  /** Nothing runs yet. Throws ERR_INVALID_ARGUMENT, ERR_NO_SUCH_LCORE. */
+  constructor(eal: Eal, options: ForwarderOptions) {
+    this.#eal = eal;
+    this.#ports = [...options.ports];
+    checkPorts(OWNER, eal, this.#ports);
+    this.#engine = checkEngine(options.engine ?? 'io');
+    this.#burst = checkBurst(OWNER, options.burst ?? DEFAULT_BURST);
+    this.#topology = options.topology ?? 'paired';
+    this.#txPackets = [...(options.txPackets ?? DEFAULT_TX_PACKETS)];
+    checkSegmentLengths(this.#txPackets);
+    this.#mempool = options.mempool;
+    this.#runner = new StreamRunner(eal, OWNER, options.lcores, options.onLcoreFailed);
+    eal.onCleanup(async () => {
+      await this.stop();
+    });
+  }
+
+  get isRunning(): boolean {
+    return this.#runner.isRunning;
+  }
+
+  get ports(): readonly Port[] {
+    return this.#ports;
+  }
+
+  /** Ids of the lcores that may forward. */
+  get lcoreIds(): readonly number[] {
+    return this.#runner.lcores.map((lcore) => lcore.id);
+  }
+
+  get engine(): ForwardEngine {
+    return this.#engine;
+  }
+
+  get burst(): number {
+    return this.#burst;
+  }
+
+  get topology(): PortTopology {
+    return this.#topology;
+  }
+
+  get txPackets(): readonly number[] {
+    return this.#txPackets;
+  }
+
+  /** `set fwd`. ERR_INVALID_ARGUMENT lists the engines. */
+  setEngine(engine: ForwardEngine): void {
+    this.#engine = checkEngine(engine);
+  }
+
+  /** `set burst`: 1 to 512 packets. */
+  setBurst(burst: number): void {
+    this.#burst = checkBurst(OWNER, burst);
+  }
+
+  /** `set port-topology`. */
+  setTopology(topology: PortTopology): void {
+    planStreams([{ id: 0, rxQueueCount: 1, txQueueCount: 1 }], 1, topology); // throws for a name that is none
+    this.#topology = topology;
+  }
+
+  /** `set txpkts`: lengths in bytes of the segments of a packet that txonly makes, 42 bytes or more together. */
+  setTxPackets(lengths: readonly number[]): void {
+    checkSegmentLengths(lengths);
+    this.#txPackets = [...lengths];
+  }
+
+  /** `set eth-peer`: the destination of packets that the mac and txonly engines send through a port. */
+  setEthPeer(port: Port, mac: string): void {
+    this.#peers.set(port.id, macBytes(mac));
+  }
+
+  /** The destination for a port: 02:00:00:00:00:<port id> unless setEthPeer said otherwise, as in testpmd. */
+  ethPeer(port: Port): string {
+    return macText(this.#peer(port.id));
+  }
+
+  /**
+   * What start() would run: one entry a stream. testpmd's `show config fwd`.
+   * ERR_INVALID_STATE if a port is not started.
+   */
+  plan(): { lcoreId: number; rxPort: number; rxQueue: number; txPort: number; txQueue: number }[] {
+    const ports = plannedPorts(OWNER, this.#ports);
+    return planStreams(ports, this.#runner.lcores.length, this.#topology).map(({ lcoreIndex, ...stream }) => ({
+      lcoreId: this.#runner.lcores[lcoreIndex]!.id,
+      ...stream,
+    }));
+  }
+
+  /** `start`, `start tx_first N`. Throws ERR_INVALID_STATE when it runs already or a port is not started. */
+  start(options: StartOptions = {}): Promise<void> {
+    return this.#turns.take(async () => {
+      const specs = this.#specs(options.txFirst ?? 0);
+      if (!this.isRunning) this.#reset();
+      await this.#runner.start(specs);
+    });
+  }
+
+  /** `stop`: resolves with the statistics when no lcore polls any more. Without a start() they are those of the last run. */
+  stop(): Promise<ForwardStats> {
+    return this.#turns.take(async () => {
+      await this.#runner.stop();
+      return this.stats();
+    });
+  }
+
+  /** Takes a started port in, behind the others. A running forwarder pauses for it and goes on with the new streams. */
+  addPort(port: Port): Promise<void> {
+    return this.#change(() => {
+      const ports = [...this.#ports, port];
+      checkPorts(OWNER, this.#eal, ports);
+      plannedPorts(OWNER, [port]);
+      this.#ports = ports;
+    });
+  }
+
+  /** Leaves a port out. When it resolves no lcore polls it; a forwarder without ports stops. */
+  removePort(port: Port): Promise<void> {
+    return this.#change(() => {
+      this.#ports = this.#ports.filter((other) => other !== port);
+    });
+  }
+
+  #change(change: () => void): Promise<void> {
+    return this.#turns.take(async () => {
+      if (!this.isRunning) {
+        change();
+        return;
+      }
+      await this.#runner.stop();
+      try {
+        change();
+      } finally {
+        if (this.#ports.length > 0) await this.#runner.start(this.#specs(0));
+      }
+    });
+  }
+
+  /** Forward statistics since start(), while it runs or after it. */
+  stats(): ForwardStats {
+    const counters = this.#runner.counters();
+    const ports = this.#ports.map((port): PortForwardStats => {
+      let rxPackets = 0;
+      let txPackets = 0;
+      let txDropped = 0;
+      for (const stream of counters) {
+        if (stream.rxPort === port.id) rxPackets += stream.rxPackets;
+        if (stream.txPort !== port.id) continue;
+        txPackets += stream.txPackets;
+        txDropped += stream.txDropped;
+      }
+      const lost = this.#lost(port);
+      return {
+        port,
+        rxPackets,
+        rxTotal: rxPackets + lost.rxDropped,
+        ...lost,
+        txPackets,
+        txDropped,
+        txTotal: txPackets + txDropped,
+      };
+    });
+    const sum = (field: keyof Omit<PortForwardStats, 'port'>) => ports.reduce((total, port) => total + port[field], 0);
+    return {
+      ports,
+      total: {
+        rxPackets: sum('rxPackets'),
+        rxDropped: sum('rxDropped'),
+        rxTotal: sum('rxTotal'),
+        rxErrors: sum('rxErrors'),
+        rxNombuf: sum('rxNombuf'),
+        txPackets: sum('txPackets'),
+        txDropped: sum('txDropped'),
+        txTotal: sum('txTotal'),
+      },
+    };
+  }
+
+  /** What a port lost since start(). A statsReset() meanwhile shows as 0, never as less. */
+  #lost(port: Port): { rxDropped: number; rxErrors: number; rxNombuf: number } {
+    if (port.state === 'closed') return { rxDropped: 0, rxErrors: 0, rxNombuf: 0 };
+    const now = port.stats();
+    const before = this.#before.get(port);
+    const since = (field: 'imissed' | 'ierrors' | 'rxNombuf') => Math.max(0, now[field] - (before?.[field] ?? 0));
+    return { rxDropped: since('imissed'), rxErrors: since('ierrors'), rxNombuf: since('rxNombuf') };
+  }
+
+  #reset(): void {
+    this.#runner.resetCounters();
+    this.#before = new Map(this.#ports.map((port) => [port, port.stats()]));
+  }
+
+  #peer(portId: number): Uint8Array {
+    return this.#peers.get(portId) ?? Uint8Array.of(0x02, 0, 0, 0, 0, portId);
+  }
+
+  #specs(txFirst: number): StreamSpec[] {
+    if (!Number.isInteger(txFirst) || txFirst < 0 || txFirst * this.#burst >= NO_LIMIT) {
+      throw new ViaductError('ERR_INVALID_ARGUMENT', `${OWNER}: tx_first ${txFirst} is no number of bursts`);
+    }
+    const engine = ENGINES[this.#engine];
+    const sends = engine === ENGINE_TXONLY || txFirst > 0;
+    const ports = plannedPorts(OWNER, this.#ports);
+    const byId = new Map(this.#ports.map((port) => [port.id, port]));
+    return planStreams(ports, this.#runner.lcores.length, this.#topology).map((stream) => {
+      const spec = { ...stream, engine, burst: this.#burst, peerMac: this.#peer(stream.txPort) };
+      if (!sends) return spec;
+      const pool = this.#mempool?.address ?? rxQueuePool(this.#eal.memory, stream);
+      this.#checkRoom(pool);
+      const template = txonlyTemplate({
+        destination: this.#peer(stream.txPort),
+        source: macBytes(byId.get(stream.txPort)!.macAddress),
+        segmentLengths: this.#txPackets,
+      });
+      const limit = engine === ENGINE_TXONLY ? NO_LIMIT : txFirst * this.#burst;
+      return { ...spec, engine: ENGINE_TXONLY, nextEngine: engine, limit, pool, template };
+    });
+  }
+
+  /** A segment that its mbuf cannot hold would leave packets shorter than their headers say. */
+  #checkRoom(pool: number): void {
+    const room = this.#eal.memory.u32[(pool + MEMPOOL_BUF_LEN) >>> 2]! - MBUF_HEADROOM;
+    const large = this.#txPackets.find((length) => length > room);
+    if (large === undefined) return;
+    throw new ViaductError(
+      'ERR_INVALID_ARGUMENT',
+      `${OWNER}: a segment of ${large} bytes does not fit the mempool's data room of ${room} bytes: ` +
+        'split it with setTxPackets, or make a pool with larger buffers',
+    );
+  }
+}
+
+function checkEngine(engine: ForwardEngine): ForwardEngine {
+  if (Object.hasOwn(ENGINES, engine)) return engine;
+  throw new ViaductError(
+    'ERR_INVALID_ARGUMENT',
+    `${OWNER}: no engine '${engine}': there are ${forwardEngines.join(', ')}`,
+  );
+}

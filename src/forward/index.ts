@@ -1,0 +1,13 @@
+/** Forwarding: testpmd's engines and the learning switch, run by lcores in Wasm. */
+export {
+  type ForwardEngine,
+  Forwarder,
+  type ForwarderOptions,
+  type ForwardStats,
+  forwardEngines,
+  type PortForwardStats,
+  type StartOptions,
+} from './forwarder.js';
+export { L2Switch, type L2SwitchOptions, type L2SwitchStats, type Station } from './l2-switch.js';
+export { type PortTopology, planStreams, topologyPeer } from './plan.js';
+export type { LcoreFailed } from './runner.js';
