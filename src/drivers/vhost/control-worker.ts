@@ -137,6 +137,7 @@ const data = workerData as ControlWorkerData;
 const emit = (event: ControlEvent): void => parentPort!.postMessage(event);
 const { os } = loadOs();
 if (os === undefined) throw new ViaductError('ERR_KOFFI_MISSING', 'the control worker cannot load koffi');
+if (data.cpus !== undefined) os.pinThread(data.cpus);
 const memory = hostMemory(data.sharedMemory, data.endAddress);
 const wasm = instantiate(data.module, data.sharedMemory, (fd) => os.signal(fd));
 const around: Surroundings = {

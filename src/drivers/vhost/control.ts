@@ -49,7 +49,6 @@ export class ControlPlane {
   readonly #handlers = new Map<number, ControlPortHandlers>();
   readonly #pending = new Map<number, Pending>();
   readonly #exited: Promise<void>;
-  readonly #onExit: () => void;
   #failure: Error | undefined;
   #nextId = 0;
 
@@ -72,6 +71,7 @@ export class ControlPlane {
       module: eal.module,
       endAddress: eal.memory.endAddress,
       wakeFd: this.#wakeFd,
+      cpus: eal.controlCpus,
       done: this.#done,
     };
     this.#worker = new Worker(new URL('./control-worker.js', import.meta.url), { workerData, name: 'viaduct-control' });
@@ -85,11 +85,11 @@ export class ControlPlane {
       });
     });
     // process.exit() must not wait for the worker's poll, and socket files must not stay behind.
-    this.#onExit = () => {
+    eal.onProcessExit(() => {
+      if (this.#failure !== undefined) return;
       this.#send({ op: 'stop' });
       Atomics.wait(this.#done, 0, 0, EXIT_TIMEOUT_MS);
-    };
-    process.once('exit', this.#onExit);
+    });
     eal.onCleanup(() => this.#stop());
   }
 
@@ -223,7 +223,6 @@ export class ControlPlane {
 
   async #stop(): Promise<void> {
     planes.delete(this.#eal);
-    process.removeListener('exit', this.#onExit);
     this.#worker.ref();
     this.#send({ op: 'stop' });
     const timer = setTimeout(() => void this.#worker.terminate(), STOP_TIMEOUT_MS);

@@ -9,6 +9,8 @@ export interface ControlWorkerData {
   readonly endAddress: number;
   /** eventfd that the main thread signals after it posted a command. */
   readonly wakeFd: number;
+  /** CPUs to run on: the main thread may be pinned, and a new thread inherits that. */
+  readonly cpus: readonly number[] | undefined;
   /** One word: 1 once the worker has let go of everything. */
   readonly done: Int32Array;
 }
