@@ -2,8 +2,6 @@ import { spawnSync } from 'node:child_process';
 import type { Lab } from './lab.js';
 import type { Peer } from './peer.js';
 
-/** Not anchored at the end: library messages come in at any time, also behind the prompt. */
-const PROMPT = /testpmd> /;
 const START_TIMEOUT_MS = 60_000;
 
 /** One port of `show port stats all`. */
@@ -44,6 +42,7 @@ let serial = 0;
 /** DPDK's own testpmd, driven through its prompt. The same class drives `viaduct testpmd`, which speaks the same language. */
 export class Testpmd {
   readonly peer: Peer;
+  #commands = 0;
   #queue: Promise<unknown> = Promise.resolve();
 
   constructor(peer: Peer) {
@@ -62,22 +61,21 @@ export class Testpmd {
     args.push('--', '-i', `--nb-cores=${options.nbCores ?? 1}`, '--total-num-mbufs=16384', ...(options.args ?? []));
     // stdbuf: on a pipe its printf would come a page at a time, after the prompt.
     const testpmd = new Testpmd(lab.start(name, 'stdbuf', ['-oL', 'dpdk-testpmd', ...args]));
-    await testpmd.ready();
+    await testpmd.run('', START_TIMEOUT_MS);
     return testpmd;
   }
 
-  /** Waits for the first prompt. */
-  async ready(timeoutMs = START_TIMEOUT_MS): Promise<void> {
-    await this.peer.waitFor(PROMPT, timeoutMs);
-  }
-
-  /** Runs one command line and returns what it printed, up to the next prompt. */
+  /**
+   * Runs one command line and returns what it printed. A comment follows each command: testpmd echoes it when it comes to
+   * it, which is when the command has finished. A prompt would not tell: library messages come in at any time.
+   */
   run(line: string, timeoutMs = 20_000): Promise<string> {
     const result = this.#queue.then(async () => {
       const from = this.peer.position;
-      this.peer.write(`${line}\n`);
-      const prompt = await this.peer.waitFor(PROMPT, timeoutMs, from);
-      return this.peer.outputSince(from).slice(0, prompt.index);
+      const mark = `#end ${++this.#commands}`;
+      this.peer.write(`${line}\n${mark}\n`);
+      const echo = await this.peer.waitFor(new RegExp(`${mark}\\b`), timeoutMs, from);
+      return this.peer.outputSince(from).slice(0, echo.index);
     });
     this.#queue = result.catch(() => {});
     return result;

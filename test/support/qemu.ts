@@ -79,11 +79,10 @@ export class QemuGuest {
     this.#options.nics.forEach((nic, index) => {
       const role = nic.server === true ? 'server=on' : 'reconnect=1';
       const queue = 'rx_queue_size=1024,tx_queue_size=1024';
-      // No boot from the network: no option ROM.
       const more = nic.device === undefined ? '' : `,${nic.device}`;
       args.push('-chardev', `socket,id=vu${index},path=${nic.path},${role}`);
       args.push('-netdev', `vhost-user,id=n${index},chardev=vu${index},queues=1`);
-      // vectors=0: QEMU 7.2 crashes with vhost-user, TCG and MSI-X.
+      // vectors=0: QEMU 7.2 crashes with vhost-user, TCG and MSI-X. romfile=: no boot from the network.
       args.push('-device', `virtio-net-pci,netdev=n${index},mac=${nic.mac},${queue},vectors=0,romfile=${more}`);
     });
     this.#peer = this.#lab.start(this.name, 'qemu-system-x86_64', args);

@@ -11,7 +11,7 @@ export function startViaduct(lab: Lab, name: string, args: readonly string[]): P
   return lab.start(name, process.execPath, [VIADUCT, ...args]);
 }
 
-/** `viaduct testpmd` with DPDK's option syntax, at its first prompt. */
+/** `viaduct testpmd` with DPDK's option syntax that takes commands. */
 export async function startViaductTestpmd(
   lab: Lab,
   name: string,
@@ -26,6 +26,6 @@ export async function startViaductTestpmd(
   for (const vdev of options.vdev) eal.push('--vdev', vdev);
   const peer = startViaduct(lab, name, ['testpmd', ...eal, '--', '-i', '--nb-cores=1', ...(options.args ?? [])]);
   const testpmd = new Testpmd(peer);
-  await testpmd.ready(START_TIMEOUT_MS);
+  await testpmd.run('', START_TIMEOUT_MS);
   return testpmd;
 }
