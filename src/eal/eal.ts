@@ -50,6 +50,8 @@ const MAX_MEMORY_MIB = 2044;
 const DEFAULT_IDLE_POLLS = 2048;
 /** For bursts of a packet function: some hundred of them. */
 const ARENA_BYTES = 65536;
+/** cleanup() ends a lcore whose function hangs by force after that long. */
+const CLEANUP_STOP_MS = 2000;
 const ADDRESS_SPACE_BYTES = 2 ** 32;
 
 type Closer = () => void | Promise<void>;
@@ -200,7 +202,7 @@ export class Eal implements MemzoneContext {
   }
 
   async #close(): Promise<void> {
-    await Promise.all(this.#lcores.map((lcore) => lcore.stop()));
+    await Promise.all(this.#lcores.map((lcore) => lcore.stop(CLEANUP_STOP_MS)));
     for (const close of this.#closers.splice(0).reverse()) {
       // one closer that fails must not keep the others from closing
       await attempt(close, (error) => this.logger.log('error', 'eal', `cleanup: ${error}`));

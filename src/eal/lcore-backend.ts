@@ -4,6 +4,7 @@ import { ViaductError } from '../errors.js';
 import { type Job, runJob } from './lcore-job.js';
 import type { LcoreThread } from './lcore-loop.js';
 import type { ErrorRecord, LcoreCommand, LcoreReport, LcoreWorkerData } from './lcore-worker.js';
+import { workerExecArgv } from './worker-options.js';
 
 /** What becomes of a job. `ended` is called once, after it the backend runs nothing. */
 export interface JobEvents {
@@ -85,6 +86,7 @@ export class WorkerBackend implements LcoreBackend {
     const worker = new Worker(new URL('./lcore-worker.js', import.meta.url), {
       name: `lcore-${this.#data.lcoreId}`,
       workerData: this.#data,
+      execArgv: workerExecArgv(),
     });
     this.#worker = worker;
     const gone = (error: Error) => {

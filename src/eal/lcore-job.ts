@@ -39,7 +39,6 @@ export async function runJob(thread: LcoreThread, job: Job, habits: JobHabits, o
       ? await importDefault<ContextExtension>(job.contextUrl, 'the context extension')
       : (bare: LcoreContext) => bare;
     const poll = await entry(extend(context));
-    onStarted();
     if (poll === undefined) return;
     if (typeof poll !== 'function') {
       throw new ViaductError(
@@ -47,6 +46,7 @@ export async function runJob(thread: LcoreThread, job: Job, habits: JobHabits, o
         `the default export of ${job.url} returned ${typeof poll}, no function`,
       );
     }
+    onStarted();
     await runLoop(functionPoller(thread, poll), habits, thread.pollMode);
   } finally {
     context.end();

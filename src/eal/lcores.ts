@@ -106,18 +106,22 @@ export class Lcore {
     await this.#launch(job).started;
   }
 
-  /** Asks the running job to end, and resolves when it has. Does nothing when nothing runs. Never rejects: see wait(). */
-  async stop(): Promise<void> {
+  /**
+   * Asks the running job to end, and resolves when it has. Does nothing when nothing runs. Never rejects: see wait().
+   *
+   * @param timeoutMs after which the thread of a job that hangs is terminated; wait() then says so
+   */
+  async stop(timeoutMs = STOP_TIMEOUT_MS): Promise<void> {
     const job = this.#job;
     if (!job) return;
     this.requestStop();
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<'late'>((resolve) => {
-      timer = setTimeout(resolve, STOP_TIMEOUT_MS, 'late');
+      timer = setTimeout(resolve, timeoutMs, 'late');
     });
     const ended = job.ended.catch(() => {});
     if ((await Promise.race([ended, late])) === 'late') {
-      this.#log('error', `does not stop within ${STOP_TIMEOUT_MS} ms: its thread is terminated`);
+      this.#log('error', `does not stop within ${timeoutMs} ms: its thread is terminated`);
       await this.#backend.terminate();
       // the main lcore is this very thread: it cannot be ended by force
       if (!this.isMain) await ended;

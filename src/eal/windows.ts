@@ -31,8 +31,12 @@ const LOCK_TIMEOUT_MS = 1000;
 
 /**
  * Places guest memory into the linear memory above the host end: the address-space manager. Slots of 2 MiB, first fit;
- * their state lives in shared memory, so any thread with an `Os` may make a Windows of its own over the same memory. What
- * is not mapped is PROT_NONE: an access from Wasm traps.
+ * their state lives in shared memory, so any thread with an `Os` may make a Windows of its own over the same memory.
+ *
+ * What is not mapped is PROT_NONE. A plain or v128 access from Wasm traps there; but V8 turns only those into traps: atomic
+ * accesses in baseline code, and memory.copy and memory.fill in any, kill the process like an access from JavaScript. So
+ * the trap is a net for mistakes, no way to work: the control plane takes the locks of all queues of a guest and closes
+ * their gates before it unmaps, and does not unmap when it cannot get a lock.
  */
 export class Windows {
   readonly #os: Os;
@@ -110,7 +114,7 @@ export class Windows {
     return Object.freeze({ address: start + lead, lengthBytes, sealed, firstSlot, slotCount });
   }
 
-  /** Takes a window away. From now on an access to it traps; the caller stops the queues that use it before. */
+  /** Takes a window away. The caller has stopped every queue that uses it, under its lock: a late access may be fatal. */
   unmap(window: Window): void {
     const { firstSlot, slotCount } = window;
     if (this.#slots()[firstSlot] !== 1) {
