@@ -77,6 +77,18 @@ t.test('host memory is a sealed memory file', { skip }, async (t) => {
   t.equal(eal.memory.u8[zone.address], 0, 'the views stay readable after cleanup');
 });
 
+t.test('huge pages keep what a zone holds', { skip }, async (t) => {
+  const eal = await Eal.init(small);
+  const zone = eal.memzones.reserve('large', 5 * 1048576);
+  eal.memory.u8[zone.address] = 1;
+  eal.memory.u8[zone.address + zone.lengthBytes - 1] = 2;
+  t.type(eal.useHugePages(zone), 'boolean');
+  t.equal(eal.memory.u8[zone.address], 1);
+  t.equal(eal.memory.u8[zone.address + zone.lengthBytes - 1], 2);
+  t.equal(eal.useHugePages(eal.memzones.reserve('small', 4096)), false, 'too small for any');
+  await eal.cleanup();
+});
+
 t.test('init and cleanup, many times: no descriptor is left, two live side by side', { skip }, async (t) => {
   const first = await Eal.init(small);
   await first.cleanup();
@@ -101,6 +113,8 @@ t.test('cleanup: closers in reverse order, one that fails stops no other; a seco
   eal.lcore(1).runStreams();
   eal.onCleanup(() => void order.push('first'));
   eal.onCleanup(() => {
+    // what closers need is still there
+    if (os) eal.requireOs('a closer');
     throw new Error('no');
   });
   eal.onCleanup(async () => {
