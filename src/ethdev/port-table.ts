@@ -125,11 +125,11 @@ export class PortTable {
   readonly #ports = new Map<number, Port>();
   readonly #slots = new Map<number, Slot>();
   readonly #freeQueues: number[] = [];
+  readonly #drivers = new Set<string>();
   #slabs = 0;
 
   constructor(eal: Eal) {
     this.#eal = eal;
-    eal.onCleanup(() => this.closeAll());
     eal.useContextModule(new URL('./lcore-port.js', import.meta.url));
   }
 
@@ -198,6 +198,10 @@ export class PortTable {
   /** The port is probed: from now on the table lists it. */
   add(port: Port): void {
     this.#ports.set(port.id, port);
+    // Closers run in reverse order: ports must close before what their driver opened for all of its ports.
+    if (this.#drivers.has(port.driver)) return;
+    this.#drivers.add(port.driver);
+    this.#eal.onCleanup(() => this.closeAll());
   }
 
   list(): Port[] {

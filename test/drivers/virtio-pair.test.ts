@@ -283,6 +283,30 @@ t.test('more queue pairs than the back end has: the link stays down and the log 
   t.equal(host.link().up, false);
 });
 
+t.test('cleanup with everything running ends quietly', async (t) => {
+  for (const place of places(t)) {
+    const lines: string[] = [];
+    const eal = await Eal.init({ memoryMiB: 32, logger: { log: (...words) => lines.push(words.join(' ')) } });
+    const mempool = Mempool.createPktmbuf(eal, { name: 'packets', count: 1023, cacheSize: 0 });
+    const lab = { eal, mempool, burst: Burst.create(eal, 32), m: new MbufView(eal) };
+    await open(lab, 'net_null0');
+    const host = await open(lab, `net_vhost0,iface=${place}`);
+    const guest = await open(lab, `net_virtio_user0,path=${place}`);
+    await Promise.all([linkIs(host, true), linkIs(guest, true)]);
+    post(lab, guest);
+    t.same(pour(lab, guest, host, 50), { received: 50, broken: 0 });
+    const reasons: string[] = [];
+    guest.on('linkDown', (reason) => reasons.push(reason));
+    lines.length = 0;
+    await eal.cleanup();
+    t.same(reasons, ['net_virtio_user0 was stopped'], 'the guest gave notice before its means were gone');
+    t.same(
+      lines.filter((line) => /^(warning|error)/.test(line)),
+      [],
+    );
+  }
+});
+
 t.test('100 open and close cycles leave nothing behind', async (t) => {
   const lab = await openLab(t);
   let zones: string[] | undefined;
