@@ -83,14 +83,15 @@ interface GuestFacts {
   features: bigint;
   regionCount: number;
   bytes: number;
-  lastError: string;
+  /** Why the last connection ended. */
+  lastDisconnect: string;
 }
 
 class VhostPort implements DriverPort {
   readonly #eal: Eal;
   readonly #slot: PortSlot;
   readonly #settings: Settings;
-  readonly #guest: GuestFacts = { connected: false, features: 0n, regionCount: 0, bytes: 0, lastError: '' };
+  readonly #guest: GuestFacts = { connected: false, features: 0n, regionCount: 0, bytes: 0, lastDisconnect: '' };
   readonly #device: { readonly address: number };
   readonly #release: () => void;
   /** Ends the socket or leaves the meeting point. */
@@ -139,7 +140,7 @@ class VhostPort implements DriverPort {
         features: featureNames(guest.features).join(' '),
         memoryRegions: guest.regionCount,
         memoryMiB: Math.round(guest.bytes / 2 ** 20),
-        lastError: guest.lastError,
+        lastDisconnect: guest.lastDisconnect,
       },
     };
   }
@@ -170,8 +171,9 @@ class VhostPort implements DriverPort {
       connected() {
         guest.connected = true;
       },
-      disconnected() {
+      disconnected(reason) {
         guest.connected = false;
+        guest.lastDisconnect = reason;
       },
       linkUp(features) {
         guest.features = features;
@@ -189,10 +191,7 @@ class VhostPort implements DriverPort {
       },
       // A switch learns the guest's new place from the guest's next frame; nobody makes up the RARP yet.
       rarp() {},
-      warning(message) {
-        guest.lastError = message;
-        log(message);
-      },
+      warning: log,
     };
   }
 

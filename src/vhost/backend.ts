@@ -1,3 +1,4 @@
+import { ViaductError } from '../errors.js';
 import type { BackendDevice, VringConfig } from './device.js';
 import { VhostProtocolError } from './errors.js';
 import {
@@ -109,7 +110,11 @@ export class BackendSession {
       answer = this.#dispatch(message, info);
     } catch (error) {
       // This side's own limits are no fault of the peer's: it may go on, if it listens.
-      if (error instanceof VhostProtocolError || !wantsAck || info.reply !== undefined) throw error;
+      if (error instanceof VhostProtocolError) throw error;
+      if (!wantsAck || info.reply !== undefined) {
+        const code = error instanceof ViaductError ? error.code : 'ERR_VHOST_PROTOCOL';
+        throw new ViaductError(code, `${info.name}: ${(error as Error).message}`, { cause: error });
+      }
       this.onRefused?.(info.name, error as Error);
       answer = false;
     }

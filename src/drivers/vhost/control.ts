@@ -100,7 +100,6 @@ export class ControlPlane {
   async open(port: Omit<OpenPort, 'op' | 'id'>, handlers: ControlPortHandlers): Promise<ControlPort> {
     const id = this.#nextId++;
     this.#handlers.set(id, handlers);
-    this.#worker.ref();
     try {
       await this.#request({ op: 'open', id, ...port });
     } catch (error) {
@@ -137,6 +136,7 @@ export class ControlPlane {
         return;
       }
       this.#pending.set(command.id, { resolve, reject });
+      this.#keepAlive();
       this.#send(command);
     });
   }
@@ -144,6 +144,13 @@ export class ControlPlane {
   #settle(id: number, value: boolean): void {
     this.#pending.get(id)?.resolve(value);
     this.#pending.delete(id);
+    this.#keepAlive();
+  }
+
+  /** An open port, or an answer that somebody waits for, keeps the process alive. */
+  #keepAlive(): void {
+    if (this.#handlers.size + this.#pending.size > 0) this.#worker.ref();
+    else this.#worker.unref();
   }
 
   #send(command: ControlCommand): void {
@@ -163,7 +170,7 @@ export class ControlPlane {
 
   #forget(id: number): void {
     this.#handlers.delete(id);
-    if (this.#handlers.size === 0) this.#worker.unref();
+    this.#keepAlive();
   }
 
   #handle(event: ControlEvent): void {
