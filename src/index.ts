@@ -15,29 +15,29 @@
  * @module
  */
 
-// Packets and what holds them (rte_mbuf, rte_mempool, rte_ring)
-export { Burst, type Objects } from './burst.js';
-// Drivers
-export { type Devarg, type Devargs, formatMac, parseMac, parseVdev, type Vdev } from './drivers/devargs.js';
-export { driverNames } from './drivers/registry.js';
-export type { Driver, DriverInfo, DriverPort, PortSlot } from './drivers/types.js';
+// Errors: each has a `code`, and says in its message what to do.
+
+export { type ErrorCode, ViaductError } from './errors.js';
+
 // The environment (rte_eal): memory, lcores, logs.
+
 export { Eal, type EalOptions } from './eal/eal.js';
 export type { PollFunction } from './eal/lcore-loop.js';
 export type { Lcore, LcoreState, LcoreStats } from './eal/lcores.js';
 export { createLogger, type Logger, type LogLevel, silentLogger } from './eal/log.js';
 export type { HostMemory } from './eal/memory.js';
 export type { Memzone } from './eal/memzone.js';
-// Errors: every one has a `code` and says in its message what to do.
-export { type ErrorCode, ViaductError } from './errors.js';
-// Ports (rte_ethdev)
+
+// Packets and what holds them (rte_mbuf, rte_mempool, rte_ring).
+
+export { Burst, type Objects } from './burst.js';
+export { MbufView } from './mbuf.js';
+export { Mempool, type MempoolOptions, type PktmbufPoolOptions } from './mempool.js';
+export { Ring, type RingOptions } from './ring.js';
+
+// Ports (rte_ethdev).
+
 export { type DropCause, dropCauses, explainStop, type StopCause, stopCauses } from './ethdev/causes.js';
-export type {
-  LcoreContext,
-  LcoreMain,
-  LcorePort,
-  LcorePortOptions,
-} from './ethdev/lcore-port.js';
 export { Port, type ProbeOptions, type RxQueueConf, type TxQueueConf } from './ethdev/port.js';
 export type { PortState } from './ethdev/port-state.js';
 export { findPort, ports } from './ethdev/port-table.js';
@@ -53,8 +53,25 @@ export type {
   TxOffload,
   Xstat,
 } from './ethdev/types.js';
-// Forwarding in Wasm: testpmd's engines, and the learning switch
+
+// Packet functions on worker lcores: a module whose default export is an LcoreMain.
+
+export type { LcoreContext, LcoreMain, LcorePort, LcorePortOptions } from './ethdev/lcore-port.js';
+
+// Forwarding in Wasm: testpmd's engines, and the learning switch.
+
 export * from './forward/index.js';
-export { MbufView } from './mbuf.js';
-export { Mempool, type MempoolOptions, type PktmbufPoolOptions } from './mempool.js';
-export { Ring, type RingOptions } from './ring.js';
+
+// Drivers: the ones that there are, and the shape of one's own.
+
+export { type Devarg, type Devargs, formatMac, parseMac, parseVdev, type Vdev } from './drivers/devargs.js';
+export { driverNames } from './drivers/registry.js';
+export type {
+  Driver,
+  DriverInfo,
+  DriverPort,
+  PortSlot,
+  QueueRequest,
+  RxQueueSetup,
+  TxQueueSetup,
+} from './drivers/types.js';
