@@ -14,12 +14,12 @@ export function parseWhole(text: string): number | undefined {
   return Number(text);
 }
 
-/** `1.24 M`, `830 k`, `12`: a count with three significant digits and its SI letter. */
-export function si(value: number): string {
+/** `1.24 Mpps`, `830 kbit/s`, `12 pps`: a quantity with three significant digits and its SI letter. */
+export function si(value: number, unit: string): string {
   for (const [limit, letter] of SI_LETTERS) {
-    if (Math.abs(value) >= limit) return `${significant(value / limit)} ${letter}`;
+    if (Math.abs(value) >= limit) return `${significant(value / limit)} ${letter}${unit}`;
   }
-  return Number.isInteger(value) ? String(value) : significant(value);
+  return `${Number.isInteger(value) ? value : significant(value)} ${unit}`;
 }
 
 const SI_LETTERS = [

@@ -141,8 +141,8 @@ function table(o: SwitchOptions): OptionSpec[] {
     {
       names: ['-m', '--memory'],
       value: 'MIB',
-      help: 'host memory for packet buffers and tables, 16 to 3072 MiB',
-      apply: (value, name) => (o.memoryMiB = wholeNumber(value, name, 16, 3072)),
+      help: 'host memory for packet buffers and tables, 16 to 2044 MiB',
+      apply: (value, name) => (o.memoryMiB = wholeNumber(value, name, 16, 2044)),
     },
     {
       names: ['--mbufs'],

@@ -7,6 +7,8 @@ import { UsageError } from '../cli/usage-error.js';
 export interface EalCommandLine {
   /** In the order of the command line; the main lcore first. Empty: nothing was said. */
   lcores: LcoreSpec[];
+  /** CPUs were named (--lcores with @): they must be had. With -l and -c the CPU of the lcore's number is a wish. */
+  pinned: boolean;
   /** Host memory in MiB, undefined: the default. */
   memoryMiB: number | undefined;
   /** vdev strings, in the order of the command line: the first is port 0. */
@@ -16,11 +18,18 @@ export interface EalCommandLine {
 }
 
 const MIN_MEMORY_MIB = 16;
-const MAX_MEMORY_MIB = 3072;
+const MAX_MEMORY_MIB = 2044;
 
 /** Parses DPDK's EAL options. Throws UsageError, which names an unknown option and the nearest known one. */
 export function parseEalOptions(args: readonly string[]): EalCommandLine {
-  const line: EalCommandLine = { lcores: [], memoryMiB: undefined, vdevs: [], help: false, version: false };
+  const line: EalCommandLine = {
+    lcores: [],
+    pinned: false,
+    memoryMiB: undefined,
+    vdevs: [],
+    help: false,
+    version: false,
+  };
   let mainLcore: number | undefined;
   getopt(args, [...effective(line, (id) => (mainLcore = id)), ...accepted()], 'testpmd');
   if (mainLcore !== undefined) line.lcores = withMainFirst(line.lcores, mainLcore);
@@ -29,7 +38,14 @@ export function parseEalOptions(args: readonly string[]): EalCommandLine {
 
 /** The help text of both groups of options. */
 export function ealHelp(): string {
-  const line: EalCommandLine = { lcores: [], memoryMiB: undefined, vdevs: [], help: false, version: false };
+  const line: EalCommandLine = {
+    lcores: [],
+    pinned: false,
+    memoryMiB: undefined,
+    vdevs: [],
+    help: false,
+    version: false,
+  };
   return [
     'EAL options:',
     optionHelp(effective(line, () => {})),
@@ -56,7 +72,10 @@ function effective(line: EalCommandLine, setMain: (id: number) => void): OptionS
       names: ['--lcores'],
       value: 'COREMAP',
       help: "lcores and their CPUs: '0@0,1@1', '(0-1)@0'; a group without a CPU, '(0-1)', is placed by the operating system",
-      apply: (value, name) => setLcores(parseLcoreMap(value, name), name),
+      apply: (value, name) => {
+        setLcores(parseLcoreMap(value, name), name);
+        line.pinned = value.includes('@');
+      },
     },
     {
       names: ['-c'],

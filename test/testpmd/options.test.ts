@@ -79,7 +79,7 @@ t.test('mistakes are named, with what is near or allowed', async (t) => {
     [() => eal('--vdev'), /--vdev needs a value: --vdev DEVICE/],
     [() => eal('--no-pci=1'), /--no-pci takes no value/],
     [() => eal('-m', '1e3'), /-m takes a whole number, got '1e3'/],
-    [() => eal('-m', '5'), /-m must be between 16 and 3072, got 5/],
+    [() => eal('-m', '5'), /-m must be between 16 and 2044, got 5/],
     [() => eal('-a', '0000:01:00.0'), /no PCI devices here/],
     [() => eal('--proc-type=secondary'), /no secondary processes/],
     [() => app('--forward-mode=csum'), /'csum' is none of io, mac, macswap, rxonly, txonly, l2/],
