@@ -30,16 +30,16 @@ export function parseCoremask(text: string, option = '-c'): LcoreSpec[] {
 /**
  * DPDK's `--lcores`: `0@0,1@1`, `0-1` (each on the CPU of its number), `(0-1)@0` (both on CPU 0), `(0-1)` (a group without a
  * CPU floats: the operating system places it). One CPU for each lcore: a set of CPUs is refused, because a thread that
- * moves between CPUs is what the person who wrote it did not want.
+ * moves between CPUs is what the person who wrote it did not want. Without `ownCpu`, an lcore without a CPU always floats.
  */
-export function parseLcoreMap(text: string, option = '--lcores'): LcoreSpec[] {
+export function parseLcoreMap(text: string, option = '--lcores', ownCpu = true): LcoreSpec[] {
   const specs: LcoreSpec[] = [];
   for (const part of splitOutsideParentheses(text)) {
     const at = part.indexOf('@');
     const left = at < 0 ? part : part.slice(0, at);
     const ids = numberSet(left, option, text);
     if (at < 0) {
-      for (const id of ids) specs.push(left.startsWith('(') ? { id } : { id, cpu: id });
+      for (const id of ids) specs.push(ownCpu && !left.startsWith('(') ? { id, cpu: id } : { id });
       continue;
     }
     const cpus = numberSet(part.slice(at + 1), option, text);

@@ -122,8 +122,8 @@ function table(o: SwitchOptions): OptionSpec[] {
     {
       names: ['-l', '--lcores'],
       value: 'LCORES',
-      help: 'worker lcores and their CPUs, as in 1@1,2@2; by default one worker that the operating system places',
-      apply: (value, name) => (o.lcores = parseLcoreMap(value, name)),
+      help: 'worker lcores, as in 1,2, or with their CPUs, 1@1,2@2; by default one worker that the operating system places',
+      apply: (value, name) => (o.lcores = parseLcoreMap(value, name, false)),
     },
     {
       names: ['--stats'],
