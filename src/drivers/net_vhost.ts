@@ -232,7 +232,8 @@ class VhostPort implements DriverPort {
     });
     let connection: BackendConnection | undefined;
     const disconnect = (reason: string): void => {
-      connection?.close(reason);
+      if (connection === undefined) return;
+      connection.close(reason);
       connection = undefined;
       handlers.disconnected(reason);
     };
