@@ -135,6 +135,8 @@ t.test('ports join and leave while it runs', async (t) => {
   await forwarder.addPort(lab.inner[1]!);
   lab.send(0, frames(3));
   t.equal((await lab.receiveCount(1, 3)).length, 3);
+  // a packet is with its receiver before it is counted
+  await until(() => forwarder.stats().total.txPackets === 5);
   t.match(
     forwarder.stats().ports,
     [
