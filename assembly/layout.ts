@@ -289,7 +289,8 @@ export const DROP_OFFLOAD: u32 = 10; // offload fields that contradict the packe
 export const DROP_NO_ROOM: u32 = 11; // the guest's receive buffers cannot hold the packet
 export const DROP_RX_BUFFER: u32 = 12; // receive descriptor unusable: shorter than the header, bad address (G9)
 export const DROP_MTU: u32 = 13; // frame longer than the port's MTU allows
-export const DROP_COUNT: u32 = 14;
+export const DROP_LINK_DOWN: u32 = 14; // on its way when the link went down; the peer may have taken it or not
+export const DROP_COUNT: u32 = 15;
 
 export const STOP_NONE: u32 = 0;
 export const STOP_AVAIL_AHEAD: u32 = 1; // avail.idx ahead by more than the ring's size (G6)
@@ -468,3 +469,52 @@ export const RING_CONS_TAIL: u32 = 132; // u32
 export const RING_SLOTS: u32 = 192; // u32[size]
 export const RING_F_SP_ENQ: u32 = 1;
 export const RING_F_SC_DEQ: u32 = 2;
+
+// ---- net: packet types, flags, segmentation, flow hash ---------------------------------------------------------------------------
+/** MBUF_PACKET_TYPE, DPDK's numbers (rte_mbuf_ptype.h): L2 in bits 0-3, L3 in bits 4-7, L4 in bits 8-11, 0 = not known. */
+export const RTE_PTYPE_L2_ETHER: u32 = 0x1;
+export const RTE_PTYPE_L2_ETHER_VLAN: u32 = 0x6;
+export const RTE_PTYPE_L2_ETHER_QINQ: u32 = 0x7;
+export const RTE_PTYPE_L2_MASK: u32 = 0xf;
+export const RTE_PTYPE_L3_IPV4: u32 = 0x10;
+export const RTE_PTYPE_L3_IPV4_EXT: u32 = 0x30;
+export const RTE_PTYPE_L3_IPV6: u32 = 0x40;
+export const RTE_PTYPE_L3_IPV6_EXT: u32 = 0xc0;
+export const RTE_PTYPE_L3_MASK: u32 = 0xf0;
+export const RTE_PTYPE_L4_TCP: u32 = 0x100;
+export const RTE_PTYPE_L4_UDP: u32 = 0x200;
+export const RTE_PTYPE_L4_FRAG: u32 = 0x300;
+export const RTE_PTYPE_L4_SCTP: u32 = 0x400;
+export const RTE_PTYPE_L4_ICMP: u32 = 0x500;
+export const RTE_PTYPE_L4_MASK: u32 = 0xf00;
+
+/** olFlags, DPDK's bits: MBUF_VLAN_TCI holds the frame's tag; it is no longer in the data; MBUF_HASH holds the flow hash. */
+export const MBUF_F_RX_VLAN: u32 = 0x1;
+export const MBUF_F_RX_RSS_HASH: u32 = 0x2;
+export const MBUF_F_RX_VLAN_STRIPPED: u32 = 0x40;
+
+/** gso_type of a virtio-net header, virtio 1.2 section 5.1.6. */
+export const VIRTIO_NET_HDR_GSO_NONE: u32 = 0;
+export const VIRTIO_NET_HDR_GSO_TCPV4: u32 = 1;
+export const VIRTIO_NET_HDR_GSO_UDP: u32 = 3;
+export const VIRTIO_NET_HDR_GSO_TCPV6: u32 = 4;
+export const VIRTIO_NET_HDR_GSO_UDP_L4: u32 = 5;
+export const VIRTIO_NET_HDR_GSO_ECN: u32 = 0x80;
+/** gsoSegment only, beside the type: leave the pseudo header's sum in each segment's checksum field (NEEDS_CSUM). */
+export const GSO_PARTIAL_CHECKSUM: u32 = 0x100;
+
+/** Answers of the functions that write a checksum: nothing changed; written; nothing changed, for others share the bytes. */
+export const CHECKSUM_REFUSED: u32 = 0;
+export const CHECKSUM_WRITTEN: u32 = 1;
+export const CHECKSUM_SHARED: u32 = 2;
+/** Answers of the functions that verify one: nothing to verify, or not whole; right; wrong. */
+export const CHECKSUM_UNKNOWN: u32 = 0;
+export const CHECKSUM_GOOD: u32 = 1;
+export const CHECKSUM_BAD: u32 = 2;
+/** rawChecksumMbuf: the range is not inside the packet. */
+export const CHECKSUM_OUTSIDE: u32 = 0xffff_ffff;
+
+/** Toeplitz key of toeplitzInit: 36 bytes of IPv6 4-tuple and the last window's 4. */
+export const TOEPLITZ_KEY_BYTES: u32 = 40;
+/** Its table: u32[16] for each nibble of the longest input. */
+export const TOEPLITZ_TABLE_SIZE: u32 = 4608;

@@ -39,7 +39,7 @@ export function rxBurst(lcoreId: u32, port: u32, queue: u32, burst: usize, count
   const pmd = load<u32>(rxq, QUEUE_PMD);
   if (pmd == PMD_VHOST) return vhostRxBurst(lcoreId, rxq, burst, count);
   if (pmd == PMD_VIRTIO) return virtioRxBurst(lcoreId, rxq, burst, count);
-  if (pmd == PMD_RING) return ringRxBurst(rxq, burst, count);
+  if (pmd == PMD_RING) return ringRxBurst(lcoreId, rxq, burst, count);
   if (pmd == PMD_NULL) return nullRxBurst(lcoreId, rxq, burst, count);
   return 0;
 }
@@ -53,7 +53,7 @@ export function txBurst(lcoreId: u32, port: u32, queue: u32, burst: usize, count
   const pmd = load<u32>(txq, QUEUE_PMD);
   if (pmd == PMD_VHOST) return vhostTxBurst(lcoreId, txq, burst, count);
   if (pmd == PMD_VIRTIO) return virtioTxBurst(lcoreId, txq, burst, count);
-  if (pmd == PMD_RING) return ringTxBurst(txq, burst, count);
+  if (pmd == PMD_RING) return ringTxBurst(lcoreId, txq, burst, count);
   if (pmd == PMD_NULL) return nullTxBurst(lcoreId, txq, burst, count);
   return 0;
 }

@@ -65,6 +65,7 @@ export * from './forward/index.js';
 // Drivers: the ones that there are, and the shape of one's own.
 
 export { type Devarg, type Devargs, formatMac, parseMac, parseVdev, type Vdev } from './drivers/devargs.js';
+export { setGates } from './drivers/queue.js';
 export { driverNames } from './drivers/registry.js';
 export type {
   Driver,

@@ -10,16 +10,22 @@ import {
   QUEUE_NO_MBUF,
   QUEUE_POOL,
   QUEUE_PORT,
-  QUEUE_RUN,
 } from '../layout';
 import { mbufFreeBulk } from '../mem/mbuf';
 import { mempoolGetBulk } from '../mem/mempool';
 import { burstBytes, countBurst } from '../stats';
+import { enterQueue, leaveQueue } from './lock';
 
 /** Frames of QUEUE_FRAME_LEN bytes, whose content is whatever the mbuf held; none where it is 0 (`no-rx`). */
 export function nullRxBurst(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
   const frameLen = load<u32>(queue, QUEUE_FRAME_LEN);
-  if (load<u32>(queue, QUEUE_RUN) == 0 || frameLen == 0 || count == 0) return 0;
+  if (frameLen == 0 || count == 0 || !enterQueue(queue, lcoreId)) return 0;
+  const received = makeUp(lcoreId, queue, burst, count, frameLen);
+  leaveQueue(queue);
+  return received;
+}
+
+function makeUp(lcoreId: u32, queue: usize, burst: usize, count: u32, frameLen: u32): u32 {
   if (!mempoolGetBulk(load<u32>(queue, QUEUE_POOL), lcoreId, burst, count)) {
     store<u64>(queue, load<u64>(queue, QUEUE_NO_MBUF) + 1, QUEUE_NO_MBUF);
     return 0;
@@ -38,8 +44,9 @@ export function nullRxBurst(lcoreId: u32, queue: usize, burst: usize, count: u32
 }
 
 export function nullTxBurst(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
-  if (load<u32>(queue, QUEUE_RUN) == 0 || count == 0) return 0;
+  if (count == 0 || !enterQueue(queue, lcoreId)) return 0;
   countBurst(queue, count, burstBytes(burst, count));
   mbufFreeBulk(burst, count, lcoreId);
+  leaveQueue(queue);
   return count;
 }

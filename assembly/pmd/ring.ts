@@ -3,9 +3,16 @@ import { signalPeer } from '../hook';
 import { MBUF_PORT, QUEUE_FULL, QUEUE_PORT, QUEUE_RING, QUEUE_RUN } from '../layout';
 import { ringCount, ringDequeueBurst, ringEnqueueBurst } from '../mem/ring';
 import { burstBytes, countBurst } from '../stats';
+import { enterQueue, leaveQueue } from './lock';
 
-export function ringRxBurst(queue: usize, burst: usize, count: u32): u32 {
-  if (load<u32>(queue, QUEUE_RUN) == 0) return 0;
+export function ringRxBurst(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
+  if (!enterQueue(queue, lcoreId)) return 0;
+  const received = receive(queue, burst, count);
+  leaveQueue(queue);
+  return received;
+}
+
+function receive(queue: usize, burst: usize, count: u32): u32 {
   const received = ringDequeueBurst(load<u32>(queue, QUEUE_RING), burst, count);
   if (received == 0) return 0;
   const port = load<u16>(queue, QUEUE_PORT);
@@ -16,8 +23,14 @@ export function ringRxBurst(queue: usize, burst: usize, count: u32): u32 {
   return received;
 }
 
-export function ringTxBurst(queue: usize, burst: usize, count: u32): u32 {
-  if (load<u32>(queue, QUEUE_RUN) == 0 || count == 0) return 0;
+export function ringTxBurst(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
+  if (count == 0 || !enterQueue(queue, lcoreId)) return 0;
+  const sent = send(queue, burst, count);
+  leaveQueue(queue);
+  return sent;
+}
+
+function send(queue: usize, burst: usize, count: u32): u32 {
   // Bytes first: once enqueued, an mbuf belongs to the other side.
   const bytes = burstBytes(burst, count);
   const sent = ringEnqueueBurst(load<u32>(queue, QUEUE_RING), burst, count);

@@ -1,6 +1,16 @@
 /** net_virtio_user: the driver side of virtqueues that a back end serves. */
-import { COOKIE_SIZE, QUEUE_AVAIL, QUEUE_COOKIES, QUEUE_PATH, QUEUE_VQ_SIZE, VQ_PATH_PACKED } from '../layout';
+import {
+  COOKIE_SIZE,
+  DROP_LINK_DOWN,
+  QUEUE_AVAIL,
+  QUEUE_COOKIES,
+  QUEUE_PATH,
+  QUEUE_POOL,
+  QUEUE_VQ_SIZE,
+  VQ_PATH_PACKED,
+} from '../layout';
 import { mbufFree } from '../mem/mbuf';
+import { countDrop } from '../stats';
 import { packedDriverInit } from '../virtio/packed-driver';
 import { packedDriverReceive, packedDriverRefill } from '../virtio/packed-driver-receive';
 import { packedDriverSend } from '../virtio/packed-driver-send';
@@ -67,13 +77,18 @@ export function virtioQueueInit(queue: usize): void {
   disarm(queue);
 }
 
-/** After the queue has stopped: frees every mbuf that the ring still holds. The control plane holds the lock. */
+/**
+ * After the queue has stopped: frees every mbuf that the ring still holds; of a tx queue they are packets, and counted.
+ * The control plane holds the lock.
+ */
 export function virtioQueueDrain(queue: usize, lcoreId: u32): void {
   const cookies: usize = load<u32>(queue, QUEUE_COOKIES);
   const end = cookies + load<u32>(queue, QUEUE_VQ_SIZE) * COOKIE_SIZE;
   for (let cookie = cookies; cookie < end; cookie += COOKIE_SIZE) {
     const mbuf = load<u32>(cookie);
-    if (mbuf != 0) mbufFree(mbuf, lcoreId);
+    if (mbuf == 0) continue;
+    if (load<u32>(queue, QUEUE_POOL) == 0) countDrop(queue, DROP_LINK_DOWN);
+    mbufFree(mbuf, lcoreId);
     store<u32>(cookie, 0);
   }
 }

@@ -6,11 +6,13 @@
  *   net_ring1,wire=w0            sends the other receives (DPDK needs two nodeaction= arguments and an API call for this)
  *
  * A wire carries packets, and both links are up, while both of its ports are started. Packets that are on the wire when one
- * of them stops are freed. An rx queue's descriptorCount is the length of the ring that feeds it; tx queue n feeds rx queue
+ * of them stops are freed, and counted by the queue that would have received them. An rx queue's descriptorCount is the length of the ring that feeds it; tx queue n feeds rx queue
  * n modulo their number.
  */
 import {
+  DROP_LINK_DOWN,
   PMD_RING,
+  QUEUE_DROPS,
   QUEUE_GATE_ENABLED,
   QUEUE_GATE_READY,
   QUEUE_PEER,
@@ -51,7 +53,8 @@ class Wire {
   readonly loopback: boolean;
   readonly ends: End[] = [];
   readonly #eal: Eal;
-  #rings: Memzone[] = [];
+  /** Each ring, and the rx queue that it feeds. */
+  #rings: { readonly zone: Memzone; readonly rxQueue: number }[] = [];
   #joined = false;
 
   constructor(eal: Eal, name: string, loopback: boolean) {
@@ -88,11 +91,11 @@ class Wire {
     for (let i = 0; i < receiver.rxCount; i++) {
       const size = receiver.rxDepths[i] ?? DESCRIPTORS.default;
       const zone = memzones.reserve(`${receiver.slot.name}-rx${i}`, RING_SLOTS + (size + DRAIN_COUNT) * 4);
-      this.#rings.push(zone);
+      const rxq = receiver.slot.rxQueues[i]!;
+      this.#rings.push({ zone, rxQueue: rxq });
       // tx queues i, i + rxCount, ... end here: one sender needs no compare-and-swap
       const oneSender = sender.txCount <= receiver.rxCount;
       wasm.ringInit(zone.address, size, RING_F_SC_DEQ | (oneSender ? RING_F_SP_ENQ : 0));
-      const rxq = receiver.slot.rxQueues[i]!;
       this.#setRing(rxq, zone.address, 0);
       for (let t = i; t < sender.txCount; t += receiver.rxCount) {
         this.#setRing(sender.slot.txQueues[t]!, zone.address, rxq);
@@ -120,19 +123,22 @@ class Wire {
       }
       end.slot.linkChanged(false, reason);
     }
-    for (const zone of this.#rings) {
-      this.#drain(zone);
+    for (const { zone, rxQueue } of this.#rings) {
+      const counter = (rxQueue + QUEUE_DROPS + DROP_LINK_DOWN * 8) >>> 3;
+      this.#eal.memory.u64[counter] = this.#eal.memory.u64[counter]! + BigInt(this.#drain(zone));
       memzones.free(zone);
     }
     this.#rings = [];
   }
 
-  #drain(zone: Memzone): void {
+  /** Frees what the ring holds, and returns how many packets that were. */
+  #drain(zone: Memzone): number {
     const { wasm, mainLcoreId } = this.#eal;
     const handles = zone.address + zone.lengthBytes - DRAIN_COUNT * 4;
-    for (;;) {
+    for (let drained = 0; ; ) {
       const count = wasm.ringDequeueBurst(zone.address, handles, DRAIN_COUNT);
-      if (count === 0) return;
+      if (count === 0) return drained;
+      drained += count;
       wasm.mbufFreeBulk(handles, count, mainLcoreId);
     }
   }

@@ -62,6 +62,9 @@ type Closer = () => void | Promise<void>;
  * rte_eal_init and rte_eal_cleanup. An Eal is a value: several may exist in one process, together or one after another.
  */
 export class Eal implements MemzoneContext {
+  /** Context module of every Eal that names none of its own: the ethdev API puts its own here when it is loaded. */
+  static defaultContextModule: string | undefined;
+
   readonly sharedMemory: WebAssembly.Memory;
   readonly module: WebAssembly.Module;
   /** JavaScript's view of host memory. After cleanup() it reads zeros. */
@@ -188,8 +191,8 @@ export class Eal implements MemzoneContext {
   }
 
   /**
-   * Names the module whose default export, a ContextExtension, makes the object that users' modules on lcores get. The
-   * ethdev API registers its own; the last one wins.
+   * Names the module whose default export, a ContextExtension, makes the object that users' modules on lcores get, in place
+   * of `Eal.defaultContextModule`.
    */
   useContextModule(url: URL | string): void {
     this.#contextUrl = String(url);
@@ -260,7 +263,7 @@ export class Eal implements MemzoneContext {
       memory,
       logger,
       wake: (lcoreId) => wakeLcore(memory, this.#closed ? undefined : os, lcoreId),
-      contextUrl: () => this.#contextUrl,
+      contextUrl: () => this.#contextUrl ?? Eal.defaultContextModule,
     };
     const starts: Promise<void>[] = [];
     let mainCpu: number | undefined;

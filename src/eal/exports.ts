@@ -62,4 +62,42 @@ export interface WasmExports {
   switchFlushPort(table: number, port: number): number;
   /** Forgets what has aged out and counts anew what each port owns; returns how many were forgotten. */
   switchSweep(table: number, nowMs: number): number;
+
+  // packets (rte_net, rte_ip, rte_gso, rte_thash). Checksums are as they lie in memory; parsePacket is called where needed
+  /** Writes packet type and header lengths into the mbuf; returns the type, RTE_PTYPE_*. */
+  parsePacket(mbuf: number): number;
+  rawChecksum(address: number, lengthBytes: number): number;
+  /** CHECKSUM_OUTSIDE (as -1) unless the packet has [offset, offset + length). */
+  rawChecksumMbuf(mbuf: number, offset: number, lengthBytes: number): number;
+  checksumUpdate16(checksum: number, from: number, to: number): number;
+  checksumUpdate32(checksum: number, from: number, to: number): number;
+  /** CHECKSUM_UNKNOWN, CHECKSUM_GOOD, CHECKSUM_BAD. */
+  ipv4ChecksumVerify(mbuf: number): number;
+  l4ChecksumVerify(mbuf: number): number;
+  /** CHECKSUM_REFUSED, CHECKSUM_WRITTEN, CHECKSUM_SHARED. */
+  ipv4ChecksumSet(mbuf: number): number;
+  l4ChecksumSet(mbuf: number): number;
+  pseudoChecksumSet(mbuf: number): number;
+  /** VIRTIO_NET_HDR_F_NEEDS_CSUM in software. */
+  checksumComplete(mbuf: number, csumStart: number, csumOffset: number): number;
+  /** The packet with its first `length` bytes in an mbuf of its own, the others by reference; 0 if it can't. */
+  mbufPrivateHead(lcoreId: number, mbuf: number, lengthBytes: number, pool: number): number;
+  /** Packets written to the array at `out`, 0 = can't; `mbuf` stays the caller's. */
+  gsoSegment(
+    lcoreId: number,
+    mbuf: number,
+    gsoType: number,
+    segmentSize: number,
+    pool: number,
+    out: number,
+    outMax: number,
+  ): number;
+  /** Fills TOEPLITZ_TABLE_SIZE bytes at `table` from a key of TOEPLITZ_KEY_BYTES. */
+  toeplitzInit(table: number, key: number): void;
+  toeplitzHash(table: number, data: number, lengthBytes: number): number;
+  flowHash(mbuf: number, table: number): number;
+  retaLookup(reta: number, size: number, hash: number): number;
+  /** 1, or 0 with nothing changed. */
+  vlanStrip(mbuf: number): number;
+  vlanInsert(mbuf: number, tpid: number, tci: number): number;
 }

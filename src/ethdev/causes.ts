@@ -16,6 +16,7 @@ export const dropCauses = [
   'no_room',
   'rx_buffer',
   'mtu',
+  'link_down',
 ] as const;
 
 export type DropCause = (typeof dropCauses)[number];

@@ -30,10 +30,13 @@ import {
 import { formatMac } from '../drivers/devargs.js';
 import { resetQueue } from '../drivers/queue.js';
 import type { PortSlot, QueueRequest } from '../drivers/types.js';
-import type { Eal } from '../eal/eal.js';
+import { Eal } from '../eal/eal.js';
 import { ViaductError } from '../errors.js';
 import type { Port } from './port.js';
 import type { QueueState } from './types.js';
+
+// Packet functions on lcores see ports, bursts and mbufs, whether a port was probed yet or not.
+Eal.defaultContextModule = new URL('./lcore-port.js', import.meta.url).href;
 
 /** Records a slab. One zone per slab, so that a program with few ports wastes little. */
 const SLAB_RECORDS = 16;
@@ -130,7 +133,6 @@ export class PortTable {
 
   constructor(eal: Eal) {
     this.#eal = eal;
-    eal.useContextModule(new URL('./lcore-port.js', import.meta.url));
   }
 
   /** Takes the lowest free record. ERR_PORT_LIMIT when all are in use, ERR_INVALID_ARGUMENT when the name is. */
