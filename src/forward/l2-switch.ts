@@ -187,7 +187,8 @@ export class L2Switch {
       try {
         change();
       } finally {
-        if (wasRunning && this.#members.size > 0) await this.#runner.start(this.#specs());
+        const specs = wasRunning ? this.#specs() : [];
+        if (specs.length > 0) await this.#runner.start(specs);
         else await this.#halt();
       }
     });

@@ -71,7 +71,7 @@ export class StreamRunner {
       this.#setStreams(lcore, 0, 0);
       lcore.setRxQueues([]);
     }
-    this.#counted.push(...records.counters());
+    this.#counted = merge([...this.#counted, ...records.counters()]);
     records.free();
     this.#records = undefined;
     this.#started = [];
@@ -92,6 +92,29 @@ export class StreamRunner {
   resetCounters(): void {
     this.#counted = [];
   }
+}
+
+/** One entry for each pair of ports, so that a life of many starts does not grow. */
+function merge(counters: readonly StreamCounters[]): StreamCounters[] {
+  const merged = new Map<string, StreamCounters>();
+  for (const stream of counters) {
+    const key = `${stream.rxPort}>${stream.txPort}`;
+    const sum = merged.get(key);
+    merged.set(
+      key,
+      sum === undefined
+        ? stream
+        : {
+            ...sum,
+            rxPackets: sum.rxPackets + stream.rxPackets,
+            txPackets: sum.txPackets + stream.txPackets,
+            txDropped: sum.txDropped + stream.txDropped,
+            filtered: sum.filtered + stream.filtered,
+            flooded: sum.flooded + stream.flooded,
+          },
+    );
+  }
+  return [...merged.values()];
 }
 
 /** The lcores with these ids; without any, all but the main lcore, which takes turns with the program and serves only alone. */
