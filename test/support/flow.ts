@@ -1,4 +1,4 @@
-import { FrameChecker, FrameMaker } from './frames.js';
+import { FrameChecker, FrameMaker, macBytes } from './frames.js';
 import type { FrontEnd } from './front-end.js';
 
 const BURST = 64;
@@ -22,8 +22,11 @@ export class Flow {
   /** Frames that were altered, and frames that came late or twice. */
   altered = 0;
   misordered = 0;
+  /** Frames of others, which a switch may flood: left aside, as a network card does. */
+  foreign = 0;
   readonly #sizeOf: (sequence: number) => number;
   readonly #maker: FrameMaker;
+  readonly #addresses: readonly number[];
   readonly #checker = new FrameChecker();
   #expected = 0;
 
@@ -32,6 +35,7 @@ export class Flow {
     this.to = to;
     this.#sizeOf = sizeOf;
     this.#maker = new FrameMaker(to.mac, from.mac);
+    this.#addresses = [...macBytes(to.mac), ...macBytes(from.mac)];
   }
 
   /** Sends a burst, as far as there is room and `limit` lets it. Returns the number of frames. */
@@ -53,6 +57,10 @@ export class Flow {
     let count = 0;
     for (let frame = guest.receive(); frame !== undefined; frame = guest.receive()) {
       count++;
+      if (!this.#isOurs(frame)) {
+        this.foreign++;
+        continue;
+      }
       const sequence = this.#checker.check(frame);
       if (sequence < 0) this.altered++;
       else if (sequence < this.#expected) this.misordered++;
@@ -69,6 +77,11 @@ export class Flow {
   /** Frames that the device has not given back to the sender. */
   get inFlight(): number {
     return this.from.frontEnd.guest.pairs[0]!.tx.inFlight;
+  }
+
+  #isOurs(frame: Uint8Array): boolean {
+    for (let i = 0; i < 12; i++) if (frame[i] !== this.#addresses[i]) return false;
+    return true;
   }
 
   /** Sent and not (yet) received. */

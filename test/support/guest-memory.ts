@@ -86,9 +86,11 @@ export class GuestMemory {
     return region.fileOffset + (guestAddress - region.guestAddress);
   }
 
-  writeU64(offset: number, value: number): void {
-    this.u32[offset >>> 2] = value >>> 0;
-    this.u32[(offset >>> 2) + 1] = Math.floor(value / 0x1_0000_0000);
+  /** Numbers for addresses that exist, bigint for any other. */
+  writeU64(offset: number, value: number | bigint): void {
+    const big = typeof value === 'bigint';
+    this.u32[offset >>> 2] = big ? Number(value & 0xffff_ffffn) : value >>> 0;
+    this.u32[(offset >>> 2) + 1] = big ? Number(value >> 32n) : Math.floor(value / 0x1_0000_0000);
   }
 
   /** Closes the file. The mapping goes with the WebAssembly.Memory. */

@@ -82,7 +82,7 @@ export class SplitRing {
     this.#availNext = this.#availPublished = this.#usedTaken = 0;
   }
 
-  writeDesc(table: number, index: number, address: number, length: number, flags: number, next: number): void {
+  writeDesc(table: number, index: number, address: number | bigint, length: number, flags: number, next: number): void {
     const at = table + index * DESC_BYTES;
     this.#memory.writeU64(at, address);
     this.#u32[(at >>> 2) + 2] = length;
@@ -169,7 +169,7 @@ export class SplitRing {
     }
   }
 
-  /** Puts any number in the next entry of the available ring, valid or not. */
+  /** Puts any number in the next entry of the available ring, valid or not. A head that is given back then is an error. */
   offerRaw(head: number): void {
     this.#offer(head);
   }

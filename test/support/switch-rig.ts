@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { LCORE_BASE, LCORE_SIZE, LCORE_SLEEP_NONE, LCORE_SLEEPING } from '../../assembly/layout.js';
 import { Eal, L2Switch, Mempool, Port, silentLogger } from '../../src/index.js';
 import { loadOs } from '../../src/os/index.js';
 import type { Os } from '../../src/os/types.js';
@@ -91,6 +92,12 @@ export class SwitchRig {
       if (Date.now() > deadline) throw new Error(`port ${port}: link not ${up ? 'up' : 'down'} in ${timeoutMs} ms`);
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
+  }
+
+  /** Whether the lcore sleeps right now. */
+  isAsleep(lcoreId: number): boolean {
+    const { u32 } = this.eal.memory;
+    return Atomics.load(u32, (LCORE_BASE + lcoreId * LCORE_SIZE + LCORE_SLEEPING) >>> 2) !== LCORE_SLEEP_NONE;
   }
 
   /** Value of one of a port's xstats. */
