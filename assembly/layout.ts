@@ -187,7 +187,10 @@ export const QUEUE_HDRS: u32 = 96;
 // line 2: hot state, written by the lcore under the lock
 /** u32: 0 free, else 1 + the lcore id that holds it (LOCK_CONTROL: the control plane). */
 export const QUEUE_LOCK: u32 = 128;
-/** u32: 1 only while started, ready, enabled and not stopped by a fault. */
+/**
+ * u32: RUN_ON only while started, ready, enabled and not stopped by a fault; RUN_DISCARD for a guest's transmit ring that is
+ * started and ready but disabled: its packets are taken and thrown away, as vhost-user has it.
+ */
 export const QUEUE_RUN: u32 = 132;
 /**
  * u32, 16-bit values: next available entry to take, next used entry to write. Packed: index in bits 0-14, wrap counter in
@@ -252,6 +255,10 @@ export const QUEUE_SHADOW: u32 = 1024;
 /** Receive chains that one packet may fill. */
 export const MAX_CHAINS: u32 = 128;
 
+export const RUN_OFF: u32 = 0;
+export const RUN_ON: u32 = 1;
+export const RUN_DISCARD: u32 = 2;
+
 export const LOCK_CONTROL: u32 = 0x8000_0000;
 
 export const QUEUE_GATE_STARTED: u32 = 1;
@@ -290,7 +297,8 @@ export const DROP_NO_ROOM: u32 = 11; // the guest's receive buffers cannot hold 
 export const DROP_RX_BUFFER: u32 = 12; // receive descriptor unusable: shorter than the header, bad address (G9)
 export const DROP_MTU: u32 = 13; // frame longer than the port's MTU allows
 export const DROP_LINK_DOWN: u32 = 14; // on its way when the link went down; the peer may have taken it or not
-export const DROP_COUNT: u32 = 15;
+export const DROP_DISABLED: u32 = 15; // sent by the guest on a ring that its VMM has disabled (F19)
+export const DROP_COUNT: u32 = 16;
 
 export const STOP_NONE: u32 = 0;
 export const STOP_AVAIL_AHEAD: u32 = 1; // avail.idx ahead by more than the ring's size (G6)

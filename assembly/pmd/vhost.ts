@@ -2,7 +2,19 @@
  * net_vhost: the device side of a guest's virtqueues. Its rx queue is the guest's transmit queue, and the reverse. The path,
  * split or packed, was chosen when the queue started (QUEUE_PATH).
  */
-import { QUEUE_PATH, QUEUE_USED, VQ_PATH_PACKED } from '../layout';
+import {
+  DROP_DISABLED,
+  QUEUE_BYTES,
+  QUEUE_DROPS,
+  QUEUE_PACKETS,
+  QUEUE_PATH,
+  QUEUE_RUN,
+  QUEUE_USED,
+  RUN_DISCARD,
+  VQ_PATH_PACKED,
+} from '../layout';
+import { mbufFreeBulk } from '../mem/mbuf';
+import { burstBytes } from '../stats';
 import { packedDequeue } from '../virtio/packed-dequeue';
 import { packedEnqueue } from '../virtio/packed-enqueue';
 import { armPackedDevice, disarmPacked, startPackedRing } from '../virtio/packed-notify';
@@ -14,11 +26,22 @@ import { enterQueue, leaveQueue } from './lock';
 export function vhostRxBurst(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
   if (!enterQueue(queue, lcoreId)) return 0;
   if (isFresh(queue)) startRing(queue);
-  const received = isPacked(queue)
+  let received = isPacked(queue)
     ? packedDequeue(lcoreId, queue, burst, count)
     : splitDequeue(lcoreId, queue, burst, count);
+  if (load<u32>(queue, QUEUE_RUN) == RUN_DISCARD && received != 0) received = discard(lcoreId, queue, burst, received);
   leaveQueue(queue);
   return received;
+}
+
+/** The ring is disabled: what the guest sent is taken and thrown away. */
+function discard(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
+  const counter = queue + (DROP_DISABLED << 3);
+  store<u64>(counter, load<u64>(counter, QUEUE_DROPS) + count, QUEUE_DROPS);
+  store<u64>(queue, load<u64>(queue, QUEUE_PACKETS) - count, QUEUE_PACKETS);
+  store<u64>(queue, load<u64>(queue, QUEUE_BYTES) - burstBytes(burst, count), QUEUE_BYTES);
+  mbufFreeBulk(burst, count, lcoreId);
+  return 0;
 }
 
 export function vhostTxBurst(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {

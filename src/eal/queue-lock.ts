@@ -9,6 +9,7 @@ import {
   LOCK_CONTROL,
   MAX_LCORES,
   MAX_PORTS,
+  PMD_VHOST,
   PORT_BASE,
   PORT_RXQ_COUNT,
   PORT_RXQS,
@@ -16,13 +17,19 @@ import {
   PORT_TXQ_COUNT,
   PORT_TXQS,
   QUEUE_GATE_ALL,
+  QUEUE_GATE_ENABLED,
   QUEUE_GATES,
   QUEUE_ID,
   QUEUE_KICK_FD,
   QUEUE_LOCK,
+  QUEUE_PMD,
+  QUEUE_POOL,
   QUEUE_PORT,
   QUEUE_RUN,
   QUEUE_STOP_CAUSE,
+  RUN_DISCARD,
+  RUN_OFF,
+  RUN_ON,
   STOP_TRAP,
 } from '../../assembly/layout.js';
 import { ViaductError } from '../errors.js';
@@ -63,9 +70,18 @@ export function withQueueLock<T>(
 /** Recomputes QUEUE_RUN from the gates and the stop cause. Call it with the queue's lock held. */
 export function joinGates(memory: HostMemory, queueAddress: number): void {
   const { u32 } = memory;
-  const open = u32[(queueAddress + QUEUE_GATES) >>> 2] === QUEUE_GATE_ALL;
-  const healthy = u32[(queueAddress + QUEUE_STOP_CAUSE) >>> 2] === 0;
-  Atomics.store(u32, (queueAddress + QUEUE_RUN) >>> 2, open && healthy ? 1 : 0);
+  const gates = u32[(queueAddress + QUEUE_GATES) >>> 2]!;
+  let run = RUN_OFF;
+  if (u32[(queueAddress + QUEUE_STOP_CAUSE) >>> 2] === 0) {
+    if (gates === QUEUE_GATE_ALL) run = RUN_ON;
+    else if ((gates | QUEUE_GATE_ENABLED) === QUEUE_GATE_ALL && isGuestTransmit(u32, queueAddress)) run = RUN_DISCARD;
+  }
+  Atomics.store(u32, (queueAddress + QUEUE_RUN) >>> 2, run);
+}
+
+/** Our rx queue over a vhost ring: the side of it that has a mempool. */
+function isGuestTransmit(u32: Uint32Array, queue: number): boolean {
+  return u32[(queue + QUEUE_PMD) >>> 2] === PMD_VHOST && u32[(queue + QUEUE_POOL) >>> 2] !== 0;
 }
 
 /** Opens gates (QUEUE_GATE_* bits) and joins. Call it with the queue's lock held. */

@@ -17,6 +17,7 @@ export const dropCauses = [
   'rx_buffer',
   'mtu',
   'link_down',
+  'disabled',
 ] as const;
 
 export type DropCause = (typeof dropCauses)[number];
