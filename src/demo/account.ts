@@ -45,6 +45,7 @@ export function account(from: Side, to: Side): Direction {
   const note = (where: string, cause: string, frames: number): void => {
     if (frames !== 0) losses.push({ where, cause, frames });
   };
+  for (const [cause, frames] of drops(from.card.front, 'tx')) note(`guest ${from.name}`, cause, frames);
   for (const [cause, frames] of drops(from.card.back, 'rx'))
     note(`switch, receiving from guest ${from.name}`, cause, frames);
   // Between the two queues: what the switch took in and did not hand on. A full ring is the usual cause.

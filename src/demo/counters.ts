@@ -42,7 +42,7 @@ export class GuestRecord {
 
   constructor(buffer = new SharedArrayBuffer(8 + FIELDS.length * 8)) {
     this.buffer = buffer;
-    this.#command = new Int32Array(buffer, 0, 1);
+    this.#command = new Int32Array(buffer, 0, 2);
     this.#values = new Float64Array(buffer, 8, FIELDS.length);
   }
 
@@ -52,6 +52,15 @@ export class GuestRecord {
 
   set command(value: number) {
     Atomics.store(this.#command, 0, value);
+  }
+
+  /** Set by the guest once it has receive buffers in its ring: what comes earlier finds no room. */
+  get isReady(): boolean {
+    return Atomics.load(this.#command, 1) === 1;
+  }
+
+  setReady(): void {
+    Atomics.store(this.#command, 1, 1);
   }
 
   publish(counters: GuestCounters): void {

@@ -40,16 +40,16 @@ export async function demo(args: readonly string[]): Promise<number> {
 
 function introduce(screen: Screen, withOs: boolean, windowFrames: number): void {
   const { bold, dim, cyan } = painters(screen);
-  const wire = dim('<─ virtqueues ─>');
+  const wire = ' <─ virtqueues ─> ';
+  const machines = ['guest A', 'switch', 'guest B'];
+  const lcores = [GUEST_LCORES[0], SWITCH_LCORE, GUEST_LCORES[1]].map((id) => `lcore ${id}`);
+  // Each lcore stands under its machine.
+  const under = lcores.map((text, i) => text.padEnd(machines[i]!.length + wire.length)).join('');
   screen.print();
   screen.print(`${bold('Viaduct')}: two guests, one learning switch, every frame verified`);
   screen.print();
-  screen.print(`   ${cyan('guest A')} ${wire} ${bold('switch')} ${wire} ${cyan('guest B')}`);
-  screen.print(
-    dim(
-      `   lcore ${GUEST_LCORES[0]}                   lcore ${SWITCH_LCORE}                   lcore ${GUEST_LCORES[1]}`,
-    ),
-  );
+  screen.print(`   ${machines.map((name, i) => (i === 1 ? bold(name) : cyan(name))).join(dim(wire))}`);
+  screen.print(`   ${dim(under.trimEnd())}`);
   screen.print();
   const flow = windowFrames === 0 ? 'without flow control' : `at most ${windowFrames} on their way`;
   screen.print(dim(`Frames of 64 to 1516 bytes with sequence number and checksum, ${flow}.`));

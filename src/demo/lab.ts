@@ -1,4 +1,5 @@
 /** The demo's machines: two guests behind virtqueues, a switch between them, each on its own lcore of one Eal. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Eal, L2Switch, Mempool, Port } from '../index.js';
 import { GUEST_DRAINS, GUEST_RUNS, GuestRecord } from './counters.js';
 import { guestMac } from './frame.js';
@@ -60,6 +61,7 @@ export class Lab {
     await Promise.all(
       guests.map((guest, id) => lab.#launch(guest, pools[id]!, guests[1 - id]!, windowFrames, onFailure)),
     );
+    for (let waited = 0; waited < READY_MS && !guests.every(({ record }) => record.isReady); waited++) await sleep(1);
     lab.#command(GUEST_RUNS);
     return lab;
   }
@@ -90,7 +92,7 @@ export class Lab {
     this.#command(GUEST_DRAINS);
     let before = '';
     for (let quiet = 0, rounds = 0; quiet < QUIET_ROUNDS && rounds < MAX_ROUNDS; rounds++) {
-      await new Promise((resolve) => setTimeout(resolve, ROUND_MS));
+      await sleep(ROUND_MS);
       const now = JSON.stringify([this.guests.map(({ record }) => record.read()), this.l2.stats()]);
       quiet = now === before ? quiet + 1 : 0;
       before = now;
@@ -104,6 +106,8 @@ export class Lab {
   }
 }
 
+/** Longest wait for the guests; what they miss then is counted as dropped. */
+const READY_MS = 2000;
 const ROUND_MS = 20;
 /** Rounds without a change after which nothing is under way. */
 const QUIET_ROUNDS = 4;

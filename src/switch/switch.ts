@@ -92,10 +92,9 @@ async function run(eal: Eal, options: SwitchOptions, screen: Screen, interrupt: 
   screen.print();
   for (const line of totals(screen, views(), { flooded, filtered, learned, refused })) screen.print(line);
   await l2.close();
-  for (const port of ports) {
-    port.removeAllListeners(); // links that go down now are our own doing
-    await port.close();
-  }
+  // Links that go down now are our own doing.
+  for (const port of ports) port.removeAllListeners();
+  for (const port of ports) await port.close();
   if (failure !== undefined) throw failure;
 }
 

@@ -21,6 +21,9 @@ export async function testpmd(args: readonly string[]): Promise<number> {
     process.stdout.write("testpmd of Viaduct, after DPDK 22.11's\n");
     return 0;
   }
+  if (line.vdevs.length === 0 && !options.interactive) {
+    throw new UsageError('testpmd: no port to forward on: name one with --vdev, or take commands with -i (behind --)');
+  }
   const script = options.commandFile === undefined ? [] : readScript(options.commandFile);
   const interrupt = new Interrupt();
   const eal = await initEal(line);

@@ -14,7 +14,8 @@ t.test('mistakes are one line, name what is near, and exit with 2', async (t) =>
     [['demo', '--second', '1'], /did you mean --seconds\?/],
     [['testpmd', '--', '--burst=0'], /--burst must be between 1 and 512/],
     [['testpmd', '-l', '0', '--vdev', 'net_null0', '--', '-i'], /no lcore to forward on.*say -l 0,1/],
-    [['testpmd', '--', '--nb-cores=3'], /--nb-cores=3, but 1 can forward/],
+    [['testpmd'], /no port to forward on: name one with --vdev/],
+    [['testpmd', '--', '-i', '--nb-cores=3'], /--nb-cores=3, but 1 can forward/],
     [['testpmd', '--', '--cmdline-file=/nonexistent/x'], /--cmdline-file=\/nonexistent\/x: ENOENT/],
   ];
   const results = await Promise.all(cases.map(([args]) => viaduct(args, { input: '' })));
