@@ -16,7 +16,7 @@ t.test('mistakes are one line, name what is near, and exit with 2', async (t) =>
     [['testpmd', '-l', '0', '--vdev', 'net_null0', '--', '-i'], /no lcore to forward on.*say -l 0,1/],
     [['testpmd'], /no port to forward on: name one with --vdev/],
     [['testpmd', '--', '-i', '--nb-cores=3'], /--nb-cores=3, but 1 can forward/],
-    [['testpmd', '--', '--cmdline-file=/nonexistent/x'], /--cmdline-file=\/nonexistent\/x: ENOENT/],
+    [['testpmd', '--', '-i', '--cmdline-file=/nonexistent/x'], /--cmdline-file=\/nonexistent\/x: ENOENT/],
   ];
   const results = await Promise.all(cases.map(([args]) => viaduct(args, { input: '' })));
   for (const [i, [args, message]] of cases.entries()) {
