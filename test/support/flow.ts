@@ -76,7 +76,9 @@ export class Flow {
 
   /** Frames that the device has not given back to the sender. */
   get inFlight(): number {
-    return this.from.frontEnd.guest.pairs[0]!.tx.inFlight;
+    const { guest } = this.from.frontEnd;
+    guest.reclaim();
+    return guest.pairs[0]!.tx.inFlight;
   }
 
   #isOurs(frame: Uint8Array): boolean {
