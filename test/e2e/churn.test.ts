@@ -154,5 +154,8 @@ async function churn(t: Test, role: 'connect' | 'listen'): Promise<void> {
   t.ok(rig.l2.isRunning, 'the switch runs');
 }
 
+// The file's time, also when it runs without tap's runner.
+t.setTimeout(300_000);
+
 t.test(`killed -9 ${TIMES} times, Viaduct listening`, { timeout: 120_000 }, (t) => churn(t, 'connect'));
 t.test(`killed -9 ${TIMES} times, Viaduct connecting`, { timeout: 120_000 }, (t) => churn(t, 'listen'));

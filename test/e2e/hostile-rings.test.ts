@@ -233,6 +233,9 @@ const END_OF_FIRST = 2 * MIB;
 const END_OF_LAST = 0x1_0000_0000 + 8 * MIB;
 const WHOLE = HEADER_BYTES + FRAME_BYTES;
 
+// The file's time, also when it runs without tap's runner.
+t.setTimeout(120_000);
+
 t.test('hostile rings', async (t) => {
   const stage = await Stage.open(t);
 
