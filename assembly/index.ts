@@ -15,3 +15,17 @@ export { virtioQueueDrain, virtioQueueInit } from './pmd/virtio';
 export { lcoreArm, lcoreDisarm, lcoreWake, rxBurst, txBurst } from './port';
 export { lcoreRun } from './forward/run';
 export { switchFlushPort, switchInit, switchLearn, switchLookup, switchSweep } from './forward/l2-table';
+export { checksumUpdate16, checksumUpdate32, rawChecksum, rawChecksumMbuf } from './net/checksum';
+export { gsoSegment } from './net/gso';
+export {
+  checksumComplete,
+  ipv4ChecksumSet,
+  ipv4ChecksumVerify,
+  l4ChecksumSet,
+  l4ChecksumVerify,
+  pseudoChecksumSet,
+} from './net/l4-checksum';
+export { parsePacket } from './net/parse';
+export { mbufPrivateHead } from './net/private';
+export { flowHash, retaLookup, toeplitzHash, toeplitzInit } from './net/toeplitz';
+export { vlanInsert, vlanStrip } from './net/vlan';

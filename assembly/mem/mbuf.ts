@@ -229,7 +229,7 @@ function copyMetadata(to: u32, from: u32): void {
 }
 
 /** Points a fresh mbuf at another's data, and holds on to that buffer (rte_pktmbuf_attach). */
-function attach(clone: u32, mbuf: u32): void {
+export function attach(clone: u32, mbuf: u32): void {
   const flags = load<u32>(mbuf, MBUF_OL_FLAGS);
   let owner = load<u32>(mbuf, MBUF_OWNER);
   if (flags & MBUF_F_EXTERNAL) {

@@ -56,7 +56,14 @@ const WASM_ROOMS = [
 ]; // biome-ignore format: a table
 const WASM_GROUND = ['assembly/layout.ts', 'assembly/hook.ts', 'assembly/stats.ts'];
 const WASM_ARROWS: Record<string, readonly string[]> = {
-  'assembly/index.ts': ['assembly/forward', 'assembly/port.ts', 'assembly/pmd', 'assembly/virtio', 'assembly/mem'],
+  'assembly/index.ts': [
+    'assembly/forward',
+    'assembly/port.ts',
+    'assembly/pmd',
+    'assembly/virtio',
+    'assembly/mem',
+    'assembly/net',
+  ],
   'assembly/forward': ['assembly/port.ts', 'assembly/mem', 'assembly/net'],
   'assembly/port.ts': ['assembly/pmd'],
   'assembly/pmd': ['assembly/virtio', 'assembly/mem', 'assembly/net'],
