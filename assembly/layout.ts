@@ -143,7 +143,7 @@ export const PORT_STATE_STARTED: u32 = 3;
 export const PORT_STATE_REMOVED: u32 = 4;
 
 // ---- queue: one direction of a queue pair; for vhost and virtio it is the virtqueue ----------------------------------------
-export const QUEUE_SIZE: u32 = 2048;
+export const QUEUE_SIZE: u32 = 4096;
 // line 0: configuration, written by the control plane
 /** u32: PMD_*: which poll-mode driver moves its packets. */
 export const QUEUE_PMD: u32 = 0;
@@ -184,6 +184,11 @@ export const QUEUE_COOKIES: u32 = 92;
 export const COOKIE_SIZE: u32 = 8;
 /** u32, driver side: address of the header area, QUEUE_HDR_SLOT bytes a descriptor. */
 export const QUEUE_HDRS: u32 = 96;
+/**
+ * u32: OFFLOAD_*, from the negotiated features: what the peer may ask of us (its packets come in on this queue), or what it
+ * takes from us as it is (packets go out to it); whatever is not here is done in software before.
+ */
+export const QUEUE_OFFLOADS: u32 = 100;
 // line 2: hot state, written by the lcore under the lock
 /** u32: 0 free, else 1 + the lcore id that holds it (LOCK_CONTROL: the control plane). */
 export const QUEUE_LOCK: u32 = 128;
@@ -259,6 +264,11 @@ export const RUN_OFF: u32 = 0;
 export const RUN_ON: u32 = 1;
 export const RUN_DISCARD: u32 = 2;
 
+// from 2048: u32[MAX_GSO_SEGMENTS], segments of a packet that the peer cannot take whole
+export const QUEUE_GSO: u32 = 2048;
+/** Segments that software makes of one packet. */
+export const MAX_GSO_SEGMENTS: u32 = 512;
+
 export const LOCK_CONTROL: u32 = 0x8000_0000;
 
 export const QUEUE_GATE_STARTED: u32 = 1;
@@ -277,6 +287,14 @@ export const VQ_INDIRECT: u32 = 2;
 export const VQ_MERGEABLE: u32 = 4;
 export const VQ_IN_ORDER: u32 = 8;
 export const VQ_PACKED: u32 = 16;
+
+export const OFFLOAD_CSUM: u32 = 1;
+export const OFFLOAD_TSO4: u32 = 2;
+export const OFFLOAD_TSO6: u32 = 4;
+export const OFFLOAD_ECN: u32 = 8;
+export const OFFLOAD_UFO: u32 = 16;
+export const OFFLOAD_USO4: u32 = 32;
+export const OFFLOAD_USO6: u32 = 64;
 
 export const VQ_PATH_SPLIT: u32 = 0;
 export const VQ_PATH_PACKED: u32 = 1;
@@ -437,6 +455,39 @@ export const MBUF_POOL: u32 = 56;
 /** u32: attached buffer: the mbuf that owns it (MBUF_F_INDIRECT) or its EXT record (MBUF_F_EXTERNAL). */
 export const MBUF_OWNER: u32 = 60;
 
+// olFlags, RTE_MBUF_F_*. Receive, with DPDK's bits: what is known of the packet.
+/** MBUF_VLAN_TCI holds the frame's tag; it is no longer in the data; MBUF_HASH holds the flow hash. */
+export const MBUF_F_RX_VLAN: u32 = 0x0000_0001;
+export const MBUF_F_RX_RSS_HASH: u32 = 0x0000_0002;
+export const MBUF_F_RX_L4_CKSUM_BAD: u32 = 0x0000_0008;
+export const MBUF_F_RX_IP_CKSUM_BAD: u32 = 0x0000_0010;
+export const MBUF_F_RX_VLAN_STRIPPED: u32 = 0x0000_0040;
+export const MBUF_F_RX_IP_CKSUM_GOOD: u32 = 0x0000_0080;
+export const MBUF_F_RX_L4_CKSUM_GOOD: u32 = 0x0000_0100;
+/** Both bits: the data is whole, its checksum is not there yet. */
+export const MBUF_F_RX_L4_CKSUM_NONE: u32 = 0x0000_0108;
+export const MBUF_F_RX_QINQ_STRIPPED: u32 = 0x0000_8000;
+/** One packet made of several: tsoSegsz tells their payload. */
+export const MBUF_F_RX_LRO: u32 = 0x0001_0000;
+// Send: what is still to be done to the packet. l2Len, l3Len, l4Len, tsoSegsz tell where.
+export const MBUF_F_TX_TCP_SEG: u32 = 0x0002_0000;
+export const MBUF_F_TX_UDP_SEG: u32 = 0x0004_0000; // L4 segmentation (USO)
+export const MBUF_F_TX_UFO: u32 = 0x0008_0000; // IP fragmentation of a datagram
+export const MBUF_F_TX_TCP_CKSUM: u32 = 0x0010_0000;
+export const MBUF_F_TX_UDP_CKSUM: u32 = 0x0020_0000;
+export const MBUF_F_TX_IP_CKSUM: u32 = 0x0040_0000;
+export const MBUF_F_TX_IPV4: u32 = 0x0080_0000;
+export const MBUF_F_TX_IPV6: u32 = 0x0100_0000;
+export const MBUF_F_TX_ECN: u32 = 0x0200_0000; // a TCP segment with CWR
+export const MBUF_F_TX_VLAN: u32 = 0x0400_0000;
+export const MBUF_F_TX_QINQ: u32 = 0x0800_0000;
+/** All that asks for segmentation; for an L4 checksum, by itself or with segmentation; for any work at all. */
+export const MBUF_F_TX_SEG_MASK: u32 = 0x000e_0000;
+export const MBUF_F_TX_L4_MASK: u32 = 0x003e_0000;
+export const MBUF_F_TX_WORK_MASK: u32 = 0x0c7e_0000;
+/** All that may come out as a virtio-net header that is not all zero, or hold the packet back before. */
+export const MBUF_F_HDR_MASK: u32 = 0x0c7e_0108;
+
 export const MBUF_HEADROOM: u32 = 128;
 export const MBUF_DEFAULT_DATAROOM: u32 = 2048;
 /** olFlags of a header whose buffer belongs to another mbuf, to nobody here. */
@@ -495,11 +546,6 @@ export const RTE_PTYPE_L4_FRAG: u32 = 0x300;
 export const RTE_PTYPE_L4_SCTP: u32 = 0x400;
 export const RTE_PTYPE_L4_ICMP: u32 = 0x500;
 export const RTE_PTYPE_L4_MASK: u32 = 0xf00;
-
-/** olFlags, DPDK's bits: MBUF_VLAN_TCI holds the frame's tag; it is no longer in the data; MBUF_HASH holds the flow hash. */
-export const MBUF_F_RX_VLAN: u32 = 0x1;
-export const MBUF_F_RX_RSS_HASH: u32 = 0x2;
-export const MBUF_F_RX_VLAN_STRIPPED: u32 = 0x40;
 
 /** gso_type of a virtio-net header, virtio 1.2 section 5.1.6. */
 export const VIRTIO_NET_HDR_GSO_NONE: u32 = 0;

@@ -3,7 +3,6 @@
  * virtio-net header, copied so that it is read once; the rest is the frame, copied into as many mbufs as it takes.
  */
 import {
-  DROP_FEATURE,
   DROP_HEADER,
   DROP_NO_MBUF,
   DROP_RUNT,
@@ -31,6 +30,8 @@ import {
 import { copyFrame } from '../mem/copy';
 import { mbufAlloc, mbufFree } from '../mem/mbuf';
 import { countDrop } from '../stats';
+import { asksOffload, HEADER_OK, netHeaderIn } from './net-header';
+import { NET_HDR_CSUM_OFFSET } from './split';
 
 /** No fault: what gatherPiece answers unless the packet is to be dropped. */
 export const GATHERED: u32 = 0xffff_ffff;
@@ -96,8 +97,12 @@ export function gatherEnd(lcoreId: u32, queue: usize, mbuf: usize): u32 {
   }
   // The first segment holds the Ethernet header whole: it is filled before a second one begins.
   if (frameLen < ETHER_HDR_LEN) return gatherDrop(lcoreId, queue, mbuf, DROP_RUNT);
-  if (load<u16>(queue, QUEUE_NET_HDR) != 0) return gatherDrop(lcoreId, queue, mbuf, DROP_FEATURE);
   store<u32>(mbuf, frameLen, MBUF_PKT_LEN);
+  const word = load<u64>(queue, QUEUE_NET_HDR);
+  if (asksOffload(word)) {
+    const fault = netHeaderIn(queue, mbuf, word, load<u16>(queue, QUEUE_NET_HDR + NET_HDR_CSUM_OFFSET), frameLen);
+    if (fault != HEADER_OK) return gatherDrop(lcoreId, queue, mbuf, fault);
+  }
   return frameLen;
 }
 

@@ -6,7 +6,6 @@
  */
 import {
   DROP_ADDRESS,
-  DROP_FEATURE,
   DROP_HEADER,
   DROP_INDEX,
   DROP_RUNT,
@@ -39,6 +38,7 @@ import { translate } from '../mem/region';
 import { countBurst, countDrop, stopQueue } from '../stats';
 import { isCutVlan } from './frame';
 import { gatherDrop } from './gather';
+import { asksOffload, HEADER_OK, netHeaderIn } from './net-header';
 import {
   advance,
   availState,
@@ -56,6 +56,7 @@ import {
 } from './packed';
 import { ENDLESS, packedDequeueChain } from './packed-chain';
 import { packedNotify } from './packed-notify';
+import { NET_HDR_CSUM_OFFSET } from './split';
 
 /** Up to `count` packets into `burst`. The caller holds the queue's lock. Returns how many there are. */
 export function packedDequeue(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
@@ -107,11 +108,15 @@ export function packedDequeue(lcoreId: u32, queue: usize, burst: usize, count: u
       const host = translate(device, address, length);
       if (frameLen < ETHER_HDR_LEN) countDrop(queue, length <= hdrLen ? DROP_HEADER : DROP_RUNT);
       else if (host == 0) countDrop(queue, DROP_ADDRESS);
-      else if (load<u16>(host) != 0) countDrop(queue, DROP_FEATURE);
       else {
+        const header = load<u64>(host);
         copyFrame(data, host + hdrLen, frameLen);
         store<u64>(mbuf, ((<u64>frameLen) << 32) | <u64>frameLen, MBUF_PKT_LEN); // and MBUF_DATA_LEN
-        kept = true;
+        const fault = asksOffload(header)
+          ? netHeaderIn(queue, mbuf, header, load<u16>(host, NET_HDR_CSUM_OFFSET), frameLen)
+          : HEADER_OK;
+        kept = fault == HEADER_OK;
+        if (!kept) countDrop(queue, fault);
       }
     } else {
       const chain = packedDequeueChain(lcoreId, queue, mbuf, index, address, tail, room);

@@ -26,7 +26,7 @@ import {
 } from '../layout';
 import { mbufFree } from '../mem/mbuf';
 import { countBurst, countDrop, stopQueue } from '../stats';
-import { writeNetHeader } from './net-header';
+import { netHeaderOut } from './net-header';
 import {
   advance,
   availState,
@@ -112,7 +112,7 @@ export function packedDriverSend(lcoreId: u32, queue: usize, burst: usize, count
     let at = pushed ? data - hdrLen : <usize>load<u32>(queue, QUEUE_HDRS) + id * CACHE_LINE;
     let length = pushed ? load<u32>(mbuf, MBUF_DATA_LEN) + hdrLen : hdrLen;
     let segment: usize = pushed ? load<u32>(mbuf, MBUF_NEXT) : mbuf;
-    writeNetHeader(at, hdrLen);
+    netHeaderOut(queue, at, hdrLen, mbuf);
     for (let left = needed; left != 0; left--) {
       const desc = table + positionIndex(position) * PACKED_DESC_SIZE;
       const flags = availState(positionWrap(position)) | (left == 1 ? 0 : PACKED_F_NEXT);

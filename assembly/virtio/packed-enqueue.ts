@@ -12,7 +12,6 @@ import {
   QUEUE_AVAIL,
   QUEUE_DESC,
   QUEUE_DEVICE,
-  QUEUE_FULL,
   QUEUE_HDR_LEN,
   QUEUE_LAST_AVAIL,
   QUEUE_LAST_USED,
@@ -23,7 +22,7 @@ import { copyFrame } from '../mem/copy';
 import { mbufFreeBulk } from '../mem/mbuf';
 import { translate } from '../mem/region';
 import { countBurst, countDrop, stopQueue } from '../stats';
-import { writeNetHeader } from './net-header';
+import { fits, hasOffload, netHeaderOut, writeNetHeader } from './net-header';
 import {
   advance,
   availState,
@@ -43,7 +42,10 @@ import {
 import { packedNotify } from './packed-notify';
 import { packedScatter, SCATTER_BAD, SCATTER_ENDLESS, SCATTER_NO_ROOM, SCATTER_WAIT, shadowAt } from './packed-scatter';
 
-/** Sends up to `count` packets of `burst`; those taken are freed. The caller holds the queue's lock. Returns how many. */
+/**
+ * Sends up to `count` packets of `burst`, and stops before one that the guest cannot take as it is; those taken are freed. The
+ * caller holds the queue's lock. Returns how many.
+ */
 export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
   const table: usize = load<u32>(queue, QUEUE_DESC);
   const size = load<u32>(queue, QUEUE_VQ_SIZE);
@@ -66,6 +68,8 @@ export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u
     const address = load<u64>(desc);
     const mbuf: usize = load<u32>(burst + (sent << 2));
     const frameLen = load<u32>(mbuf, MBUF_PKT_LEN);
+    const asked = hasOffload(mbuf);
+    if (asked && !fits(queue, mbuf)) break; // the caller does in software what the guest did not negotiate
     const id = packedId(tail);
     if (id >= size) {
       stopQueue(queue, STOP_HEAD);
@@ -79,7 +83,8 @@ export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u
     ) {
       const host = translate(device, address, packedLen(tail));
       if (host != 0) {
-        writeNetHeader(host, hdrLen);
+        if (asked) netHeaderOut(queue, host, hdrLen, mbuf);
+        else writeNetHeader(host, hdrLen);
         copyFrame(host + hdrLen, <usize>load<u32>(mbuf, MBUF_BUF) + load<u32>(mbuf, MBUF_DATA_OFF), frameLen);
         const used = packedTail(hdrLen + frameLen, id, usedState(wrap) | PACKED_F_WRITE);
         if (walked == 0) firstTail = used;
@@ -137,6 +142,5 @@ export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u
     mbufFreeBulk(burst, sent, lcoreId);
     countBurst(queue, delivered, bytes);
   }
-  if (sent < count) store<u64>(queue, load<u64>(queue, QUEUE_FULL) + (count - sent), QUEUE_FULL);
   return sent;
 }

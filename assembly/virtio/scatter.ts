@@ -12,7 +12,7 @@ import {
   QUEUE_SEGMENT_DONE,
 } from '../layout';
 import { copyFrame } from '../mem/copy';
-import { writeNetHeader } from './net-header';
+import { netHeaderOut } from './net-header';
 import { NET_HDR_NUM_BUFFERS } from './split';
 
 /** What scatterPiece answers when the first buffer cannot hold the header: the buffer is of no use. */
@@ -48,7 +48,7 @@ export function scatterPiece(queue: usize, to: usize, length: u32): u32 {
   if (load<u32>(queue, QUEUE_NUM_BUFFERS) == 0) {
     const hdrLen = load<u32>(queue, QUEUE_HDR_LEN);
     if (length < hdrLen) return SCATTER_RUNT;
-    writeNetHeader(to, hdrLen);
+    netHeaderOut(queue, to, hdrLen, load<u32>(queue, QUEUE_SEGMENT));
     store<u32>(queue, <u32>to + NET_HDR_NUM_BUFFERS, QUEUE_NUM_BUFFERS);
     to += hdrLen;
     length -= hdrLen;

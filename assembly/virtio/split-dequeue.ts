@@ -7,7 +7,6 @@
  */
 import {
   DROP_ADDRESS,
-  DROP_FEATURE,
   DROP_HEADER,
   DROP_RUNT,
   ETHER_HDR_LEN,
@@ -42,6 +41,7 @@ import {
   AVAIL_ENTRY_SIZE,
   descAt,
   descTail,
+  NET_HDR_CSUM_OFFSET,
   RING_ENTRIES,
   RING_IDX,
   tailFlags,
@@ -49,6 +49,7 @@ import {
   USED_ENTRY_SIZE,
 } from './split';
 import { isCutVlan } from './frame';
+import { asksOffload, HEADER_OK, netHeaderIn } from './net-header';
 import { dequeueChain } from './split-chain';
 import { notifyDriver } from './split-notify';
 
@@ -119,12 +120,16 @@ export function splitDequeue(lcoreId: u32, queue: usize, burst: usize, count: u3
         countDrop(queue, DROP_ADDRESS);
         continue;
       }
-      if (load<u16>(host) != 0) {
-        countDrop(queue, DROP_FEATURE); // flags or gso_type, and no offload was negotiated
-        continue;
-      }
+      const header = load<u64>(host);
       copyFrame(data, host + hdrLen, frameLen);
       store<u64>(mbuf, ((<u64>frameLen) << 32) | <u64>frameLen, MBUF_PKT_LEN); // and MBUF_DATA_LEN
+      if (asksOffload(header)) {
+        const fault = netHeaderIn(queue, mbuf, header, load<u16>(host, NET_HDR_CSUM_OFFSET), frameLen);
+        if (fault != HEADER_OK) {
+          countDrop(queue, fault);
+          continue;
+        }
+      }
     } else {
       frameLen = dequeueChain(lcoreId, queue, mbuf, load<u64>(desc), tail, room);
       if (frameLen == 0) continue; // dropped and counted

@@ -27,7 +27,7 @@ import {
 } from '../layout';
 import { mbufFree } from '../mem/mbuf';
 import { countBurst, countDrop, stopQueue } from '../stats';
-import { writeNetHeader } from './net-header';
+import { netHeaderOut } from './net-header';
 import {
   AVAIL_ENTRY_SIZE,
   DESC_F_NEXT,
@@ -121,7 +121,7 @@ export function splitDriverSend(lcoreId: u32, queue: usize, burst: usize, count:
     let desc = descAt(table, index);
     let following = <u32>load<u16>(desc, DESC_NEXT);
     if (pushed) {
-      writeNetHeader(data - hdrLen, hdrLen);
+      netHeaderOut(queue, data - hdrLen, hdrLen, mbuf);
       store<u64>(desc, <u64>(data - hdrLen));
       const flags: u64 = segments == 1 ? 0 : DESC_F_NEXT;
       store<u64>(
@@ -131,7 +131,7 @@ export function splitDriverSend(lcoreId: u32, queue: usize, burst: usize, count:
       );
     } else {
       const slot = <usize>load<u32>(queue, QUEUE_HDRS) + index * CACHE_LINE;
-      writeNetHeader(slot, hdrLen);
+      netHeaderOut(queue, slot, hdrLen, mbuf);
       store<u64>(desc, <u64>slot);
       store<u64>(desc, ((<u64>following) << 48) | ((<u64>DESC_F_NEXT) << 32) | <u64>hdrLen, DESC_LEN);
     }

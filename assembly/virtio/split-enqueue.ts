@@ -15,7 +15,6 @@ import {
   QUEUE_AVAIL,
   QUEUE_DESC,
   QUEUE_DEVICE,
-  QUEUE_FULL,
   QUEUE_HDR_LEN,
   QUEUE_LAST_AVAIL,
   QUEUE_LAST_USED,
@@ -28,7 +27,7 @@ import { copyFrame } from '../mem/copy';
 import { mbufFreeBulk } from '../mem/mbuf';
 import { translate } from '../mem/region';
 import { countBurst, countDrop, stopQueue } from '../stats';
-import { writeNetHeader } from './net-header';
+import { fits, hasOffload, netHeaderOut, writeNetHeader } from './net-header';
 import {
   AVAIL_ENTRY_SIZE,
   DESC_F_WRITE,
@@ -44,7 +43,8 @@ import { notifyDriver } from './split-notify';
 import { enqueueChains, NO_BUFFERS, NO_ROOM } from './split-scatter';
 
 /**
- * Sends up to `count` packets of `burst`; those taken are freed. The caller holds the queue's lock. Returns how many.
+ * Sends up to `count` packets of `burst`, and stops before one that the guest cannot take as it is; those taken are freed. The
+ * caller holds the queue's lock. Returns how many.
  */
 export function splitEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
   const avail: usize = load<u32>(queue, QUEUE_AVAIL);
@@ -77,6 +77,8 @@ export function splitEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u3
     }
     const mbuf: usize = load<u32>(burst + (sent << 2));
     const frameLen = load<u32>(mbuf, MBUF_PKT_LEN);
+    const asked = hasOffload(mbuf);
+    if (asked && !fits(queue, mbuf)) break; // the caller does in software what the guest did not negotiate
     const desc = descAt(table, head);
     const address = load<u64>(desc);
     const tail = descTail(desc);
@@ -85,7 +87,8 @@ export function splitEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u3
     if (tailFlags(tail) == DESC_F_WRITE && load<u16>(mbuf, MBUF_NB_SEGS) == 1 && tailLen(tail) >= hdrLen + frameLen) {
       const host = translate(device, address, tailLen(tail));
       if (host != 0) {
-        writeNetHeader(host, hdrLen);
+        if (asked) netHeaderOut(queue, host, hdrLen, mbuf);
+        else writeNetHeader(host, hdrLen);
         copyFrame(host + hdrLen, <usize>load<u32>(mbuf, MBUF_BUF) + load<u32>(mbuf, MBUF_DATA_OFF), frameLen);
         const entry = usedRing + ((lastUsed + taken) & mask) * USED_ENTRY_SIZE;
         store<u64>(entry, ((<u64>(hdrLen + frameLen)) << 32) | <u64>head);
@@ -125,6 +128,5 @@ export function splitEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u3
     mbufFreeBulk(burst, sent, lcoreId);
     countBurst(queue, delivered, bytes);
   }
-  if (sent < count) store<u64>(queue, load<u64>(queue, QUEUE_FULL) + (count - sent), QUEUE_FULL);
   return sent;
 }

@@ -27,9 +27,10 @@ export const USED_ENTRY_SIZE: u32 = 8;
 /** avail.flags: the driver wants no interrupt. used.flags: the device wants no kick. */
 export const RING_F_NO_NOTIFY: u32 = 1;
 
-/** Largest virtio-net header (section 5.1.6), and where num_buffers stands in it. */
+/** Largest virtio-net header (section 5.1.6), and where two of its fields stand. */
 export const NET_HDR_SIZE: u32 = 12;
 export const NET_HDR_LEGACY_SIZE: u32 = 10;
+export const NET_HDR_CSUM_OFFSET: u32 = 8;
 export const NET_HDR_NUM_BUFFERS: u32 = 10;
 
 /** Address of the descriptor. */
