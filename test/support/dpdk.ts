@@ -56,7 +56,7 @@ export class Testpmd {
     const args = ['--lcores', options.lcores ?? '0@0,1@1', '--file-prefix', prefix, '--no-pci', '-m', memory];
     // A back end takes a handful of regions at the most: DPDK must not spread its memory over one file a page.
     if (options.hugeDir === undefined) args.push('--no-huge');
-    else args.push('--huge-dir', options.hugeDir, '--single-file-segments', '--huge-unlink');
+    else args.push('--huge-dir', options.hugeDir, '--single-file-segments');
     for (const vdev of options.vdev) args.push('--vdev', vdev);
     args.push('--', '-i', `--nb-cores=${options.nbCores ?? 1}`, '--total-num-mbufs=16384', ...(options.args ?? []));
     // stdbuf: on a pipe its printf would come a page at a time, after the prompt.
@@ -107,6 +107,18 @@ export class Testpmd {
         throw new Error(`${this.peer.name} port ${port} after ${timeoutMs} ms: ${JSON.stringify(stats)}`);
       }
       await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+
+  /** Waits until the port's link is up. DPDK's back end may take a second to notice a connection. */
+  async linkUp(timeoutMs = 20_000, port = 0): Promise<void> {
+    const deadline = Date.now() + timeoutMs;
+    for (;;) {
+      const info = await this.run(`show port info ${port}`);
+      if (/Link status: up/.test(info)) return;
+      if (Date.now() > deadline)
+        throw new Error(`${this.peer.name} port ${port}: no link after ${timeoutMs} ms\n${info}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
 
