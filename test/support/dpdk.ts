@@ -53,7 +53,7 @@ export class Testpmd {
   static async start(lab: Lab, name: string, options: TestpmdOptions): Promise<Testpmd> {
     const prefix = `viaduct-${process.pid}-${++serial}`;
     const memory = String(options.memoryMiB ?? 256);
-    const args = ['--lcores', options.lcores ?? '0@0,1@1', '--file-prefix', prefix, '--no-pci', '-m', memory];
+    const args = ['-v', '--lcores', options.lcores ?? '0@0,1@1', '--file-prefix', prefix, '--no-pci', '-m', memory];
     // A back end takes a handful of regions at the most: DPDK must not spread its memory over one file a page.
     if (options.hugeDir === undefined) args.push('--no-huge');
     else args.push('--huge-dir', options.hugeDir, '--single-file-segments');
@@ -79,6 +79,11 @@ export class Testpmd {
     });
     this.#queue = result.catch(() => {});
     return result;
+  }
+
+  /** What DPDK says of itself at start: `DPDK 22.11.5`. */
+  get version(): string | undefined {
+    return /RTE Version: '([^']+)'/.exec(this.peer.outputSince(0))?.[1];
   }
 
   /** `show port stats all`, by port id. */
