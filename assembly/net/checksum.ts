@@ -18,7 +18,7 @@ const VECTOR_MAX: u32 = 1 << 18;
 @inline
 export function fold(sum: u64): u32 {
   sum = (sum & 0xffff_ffff) + (sum >> 32);
-  sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
+  sum = (sum & 0xffff) + (sum >> 16);
   const low = <u32>((sum & 0xffff) + (sum >> 16));
   return (low & 0xffff) + (low >> 16);
 }

@@ -132,7 +132,7 @@ export function frameSpec(maxPayload: number, fixed: Partial<FrameSpec> = {}): f
       { weight: 3, arbitrary: fc.array(extension, { maxLength: 10 }) },
     ),
     payload: payloadOf(maxPayload),
-    seed: bytesOf(70),
+    seed: fc.oneof({ weight: 6, arbitrary: bytesOf(70) }, { weight: 1, arbitrary: fc.constant(new Uint8Array(70)) }),
     tcpFlags: fc.nat(0xff),
     lengthError: fc.oneof(
       { weight: 6, arbitrary: fc.constant(0) },

@@ -284,6 +284,13 @@ t.test('G21: an exhausted pool, at every point, gives everything back', async (t
   const tiny = Mempool.createPktmbuf(context, { name: 'tiny', count: 30, dataRoomBytes: 50, cacheSize: 0 });
   t.same(cut(frame, [300], TYPES.tcp4, 400, tiny), [], 'buffers shorter than the headers');
   allBack(tiny);
+  const tinier = Mempool.createPktmbuf(context, { name: 'tinier', count: 30, dataRoomBytes: 40, cacheSize: 0 });
+  t.same(
+    cut(datagram, [300], TYPES.ufo, 400, tinier),
+    [],
+    "buffers shorter than a datagram's headers, by the UDP header",
+  );
+  allBack(tinier);
 });
 
 t.test('a packet in hundreds of pieces: no output beyond MAX_SEGMENTS', async (t) => {
