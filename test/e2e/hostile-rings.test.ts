@@ -182,7 +182,7 @@ class Stage {
 function hands(end: FlowEnd, sink: FlowEnd): Hostile {
   const { guest } = end.frontEnd;
   const { memory } = guest;
-  const { rx, tx } = guest.pairs[0]!;
+  const { rx, tx } = guest.splitPairs[0]!;
   const maker = new FrameMaker(sink.mac, end.mac);
   const buffer = (bytes: Uint8Array): number => {
     const offset = memory.allocate(bytes.length);

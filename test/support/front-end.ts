@@ -217,7 +217,7 @@ export class FrontEnd {
     const ring = queue % 2 === 0 ? pairs[queue >>> 1]!.rx : pairs[queue >>> 1]!.tx;
     const index = long(BigInt(queue));
     await this.#acknowledged(REQUEST.SET_VRING_NUM, words(queue, ring.size));
-    await this.#acknowledged(REQUEST.SET_VRING_BASE, words(queue, 0));
+    await this.#acknowledged(REQUEST.SET_VRING_BASE, words(queue, ring.base));
     // index, flags, then descriptor, used and available areas, and the log's address
     const areas = [ring.desc, ring.used, ring.avail].map((offset) => long(BigInt(memory.userAddress(offset))));
     await this.#acknowledged(REQUEST.SET_VRING_ADDR, Buffer.concat([words(queue, 0), ...areas, long(0n)]));

@@ -9,6 +9,16 @@ export interface GuestRegion {
   readonly fileOffset: number;
 }
 
+/** What a ring needs of the memory that it lies in; offsets index the views. */
+export interface RingMemory {
+  readonly u8: Uint8Array;
+  readonly u16: Uint16Array;
+  readonly u32: Uint32Array;
+  allocate(lengthBytes: number, align?: number): number;
+  guestAddress(offset: number): number;
+  writeU64(offset: number, value: number | bigint): void;
+}
+
 const MIB = 1 << 20;
 const PAGE_BYTES = 65536;
 const USER_BASE = 0x7f12_0000_0000;
@@ -17,7 +27,7 @@ const USER_BASE = 0x7f12_0000_0000;
  * The test guest's memory: a memfd, mapped over a WebAssembly.Memory of its own so that JavaScript sees the very pages
  * that the back end maps. Offsets count from the file's start; guest-physical addresses are given by the regions.
  */
-export class GuestMemory {
+export class GuestMemory implements RingMemory {
   readonly fd: number;
   readonly lengthBytes: number;
   readonly regions: readonly GuestRegion[];

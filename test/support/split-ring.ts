@@ -1,4 +1,4 @@
-import type { GuestMemory } from './guest-memory.js';
+import type { RingMemory } from './guest-memory.js';
 
 // virtio 1.2, section 2.7.5: descriptor flags
 export const DESC_F_NEXT = 1;
@@ -27,17 +27,20 @@ export class SplitRing {
   readonly desc: number;
   readonly avail: number;
   readonly used: number;
-  /** VIRTIO_F_EVENT_IDX was negotiated. */
+  /** VIRTIO_F_EVENT_IDX, VIRTIO_F_IN_ORDER were negotiated. */
   eventIdx = false;
+  inOrder = false;
   /** Of the used element that `takeUsed` took last. */
   usedId = 0;
   usedLength = 0;
-  readonly #memory: GuestMemory;
+  readonly #memory: RingMemory;
   readonly #u16: Uint16Array;
   readonly #u32: Uint32Array;
   /** Indirect tables, one a descriptor, made on first use. */
   readonly #tables: number[] = [];
+  /** A stack; in order a queue, which begins at #freeFirst: section 2.7.9 has descriptors used in the table's order. */
   readonly #free: Uint16Array;
+  #freeFirst = 0;
   /** Descriptors that the chain starting at this head uses, and which: not read back from memory, where a test may have lied. */
   readonly #chainLength: Uint16Array;
   readonly #chainNext: Uint16Array;
@@ -47,7 +50,7 @@ export class SplitRing {
   #availPublished = 0;
   #usedTaken = 0;
 
-  constructor(memory: GuestMemory, size: number) {
+  constructor(memory: RingMemory, size: number) {
     this.size = size;
     this.#memory = memory;
     this.#u16 = memory.u16;
@@ -56,10 +59,11 @@ export class SplitRing {
     this.desc = memory.allocate(DESC_BYTES * size, 16);
     this.avail = memory.allocate(6 + 2 * size, 2);
     this.used = memory.allocate(6 + USED_ELEM_BYTES * size, 4);
-    this.#free = Uint16Array.from({ length: size }, (_, index) => size - 1 - index);
+    this.#free = new Uint16Array(size);
     this.#freeCount = size;
     this.#chainLength = new Uint16Array(size);
     this.#chainNext = new Uint16Array(size);
+    this.reset();
   }
 
   get freeCount(): number {
@@ -71,13 +75,24 @@ export class SplitRing {
     return this.#availPublished - this.#usedTaken;
   }
 
+  /** What SET_VRING_BASE says of a fresh ring. */
+  get base(): number {
+    return 0;
+  }
+
+  /** Whether there is something for `takeUsed`. */
+  get hasUsed(): boolean {
+    return this.usedIndex !== (this.#usedTaken & 0xffff);
+  }
+
   /** Back to an empty ring, as after a device reset. */
   reset(): void {
     this.#memory.u8.fill(0, this.desc, this.desc + DESC_BYTES * this.size);
     this.#memory.u8.fill(0, this.avail, this.avail + 6 + 2 * this.size);
     this.#memory.u8.fill(0, this.used, this.used + 6 + USED_ELEM_BYTES * this.size);
-    for (let i = 0; i < this.size; i++) this.#free[i] = this.size - 1 - i;
+    for (let i = 0; i < this.size; i++) this.#free[i] = this.inOrder ? i : this.size - 1 - i;
     this.#freeCount = this.size;
+    this.#freeFirst = 0;
     this.#chainLength.fill(0);
     this.#availNext = this.#availPublished = this.#usedTaken = 0;
   }
@@ -93,7 +108,7 @@ export class SplitRing {
   /** Makes a chain of one descriptor available (from the next `publish` on): the hot case. Returns its head, or -1. */
   addOne(guestAddress: number, length: number, writable: boolean): number {
     if (this.#freeCount === 0) return -1;
-    const head = this.#free[--this.#freeCount]!;
+    const head = this.#takeFree();
     this.writeDesc(this.desc, head, guestAddress, length, writable ? DESC_F_WRITE : 0, 0);
     this.#chainLength[head] = 1;
     this.#offer(head);
@@ -105,7 +120,7 @@ export class SplitRing {
     const count = indirect ? 1 : pieces.length;
     if (count > this.#freeCount) return -1;
     const heads: number[] = [];
-    for (let i = 0; i < count; i++) heads.push(this.#free[--this.#freeCount]!);
+    for (let i = 0; i < count; i++) heads.push(this.#takeFree());
     const head = heads[0]!;
     const table = indirect ? this.#indirectTable(head, pieces.length) : this.desc;
     const write = writable ? DESC_F_WRITE : 0;
@@ -194,10 +209,18 @@ export class SplitRing {
     this.#availNext++;
   }
 
+  #takeFree(): number {
+    this.#freeCount--;
+    if (!this.inOrder) return this.#free[this.#freeCount]!;
+    const head = this.#free[this.#freeFirst]!;
+    this.#freeFirst = (this.#freeFirst + 1) % this.size;
+    return head;
+  }
+
   #release(head: number, count: number): void {
     let index = head;
     for (let i = 0; i < count; i++) {
-      this.#free[this.#freeCount++] = index;
+      this.#free[(this.#freeFirst + this.#freeCount++) % this.size] = index;
       index = this.#chainNext[index]!;
     }
   }

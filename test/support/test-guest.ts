@@ -1,13 +1,29 @@
 import type { Os } from '../../src/os/types.js';
 import { GuestMemory } from './guest-memory.js';
+import { PackedRing } from './packed-ring.js';
 import { type Piece, SplitRing } from './split-ring.js';
 
 // virtio 1.2, sections 5.1.3 and 6
+export const VIRTIO_NET_F_CSUM = 1n << 0n;
+export const VIRTIO_NET_F_GUEST_CSUM = 1n << 1n;
+export const VIRTIO_NET_F_GUEST_TSO4 = 1n << 7n;
+export const VIRTIO_NET_F_GUEST_TSO6 = 1n << 8n;
+export const VIRTIO_NET_F_GUEST_ECN = 1n << 9n;
+export const VIRTIO_NET_F_GUEST_UFO = 1n << 10n;
+export const VIRTIO_NET_F_HOST_TSO4 = 1n << 11n;
+export const VIRTIO_NET_F_HOST_TSO6 = 1n << 12n;
+export const VIRTIO_NET_F_HOST_ECN = 1n << 13n;
+export const VIRTIO_NET_F_HOST_UFO = 1n << 14n;
 export const VIRTIO_NET_F_MRG_RXBUF = 1n << 15n;
 export const VIRTIO_NET_F_MQ = 1n << 22n;
 export const VIRTIO_F_INDIRECT_DESC = 1n << 28n;
 export const VIRTIO_F_EVENT_IDX = 1n << 29n;
 export const VIRTIO_F_VERSION_1 = 1n << 32n;
+export const VIRTIO_F_RING_PACKED = 1n << 34n;
+export const VIRTIO_F_IN_ORDER = 1n << 35n;
+export const VIRTIO_NET_F_GUEST_USO4 = 1n << 54n;
+export const VIRTIO_NET_F_GUEST_USO6 = 1n << 55n;
+export const VIRTIO_NET_F_HOST_USO = 1n << 56n;
 
 /** How a frame lies in its descriptors. */
 export type TxLayout =
@@ -34,10 +50,25 @@ export interface TestGuestOptions {
   readonly maxFrameBytes?: number;
 }
 
-export interface GuestQueuePair {
-  readonly rx: SplitRing;
-  readonly tx: SplitRing;
+export type GuestRing = SplitRing | PackedRing;
+
+export interface GuestQueuePair<Ring = GuestRing> {
+  readonly rx: Ring;
+  readonly tx: Ring;
 }
+
+/** The virtio-net header, section 5.1.6, without num_buffers. Fields that are left out are 0. */
+export interface NetHeader {
+  readonly flags?: number;
+  readonly gsoType?: number;
+  readonly hdrLen?: number;
+  readonly gsoSize?: number;
+  readonly csumStart?: number;
+  readonly csumOffset?: number;
+}
+
+export const NET_HDR_F_NEEDS_CSUM = 1;
+export const NET_HDR_F_DATA_VALID = 2;
 
 const DEFAULT_WANTS = VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MRG_RXBUF | VIRTIO_F_INDIRECT_DESC;
 /** Offset of num_buffers in the header, section 5.1.6. */
@@ -49,12 +80,17 @@ const NUM_BUFFERS = 10;
  */
 export class TestGuest {
   readonly memory: GuestMemory;
-  readonly pairs: readonly GuestQueuePair[];
   readonly wants: bigint;
   /** Negotiated. */
   features = 0n;
   /** Bytes of the virtio-net header: 12, or 10 for a legacy device without mergeable buffers. */
   headerBytes = 12;
+  /** Of the frame that `receive` took last. */
+  header: Required<NetHeader> = { flags: 0, gsoType: 0, hdrLen: 0, gsoSize: 0, csumStart: 0, csumOffset: 0 };
+  numBuffers = 0;
+  /** Packed rings are made only for a guest that wants them. */
+  readonly #splitPairs: readonly GuestQueuePair<SplitRing>[];
+  readonly #packedPairs: readonly GuestQueuePair<PackedRing>[];
   readonly #layout: TxLayout;
   readonly #segmentBytes: number;
   readonly #rxBufferBytes: number;
@@ -79,9 +115,14 @@ export class TestGuest {
     this.#rxBufferBytes = options.rxBufferBytes ?? 2048;
     this.#txSlotBytes = (options.maxFrameBytes ?? 2036) + 12;
     const range = Array.from({ length: queuePairs }, (_, index) => index);
-    this.pairs = range.map(() => ({
+    this.#splitPairs = range.map(() => ({
       rx: new SplitRing(this.memory, ringSize),
       tx: new SplitRing(this.memory, ringSize),
+    }));
+    const packed = (wants & VIRTIO_F_RING_PACKED) !== 0n ? range : [];
+    this.#packedPairs = packed.map(() => ({
+      rx: new PackedRing(this.memory, ringSize),
+      tx: new PackedRing(this.memory, ringSize),
     }));
     const slots = (bytes: number) =>
       Float64Array.from({ length: ringSize }, () => this.memory.allocate(Math.ceil(bytes / 64) * 64));
@@ -102,6 +143,7 @@ export class TestGuest {
     this.headerBytes = modern || this.mergeable ? 12 : 10;
     for (const { rx, tx } of this.pairs) {
       rx.eventIdx = tx.eventIdx = (this.features & VIRTIO_F_EVENT_IDX) !== 0n;
+      rx.inOrder = tx.inOrder = (this.features & VIRTIO_F_IN_ORDER) !== 0n;
       rx.reset();
       tx.reset();
       rx.wantInterrupts(false);
@@ -113,6 +155,23 @@ export class TestGuest {
       for (let slot = this.pairs[pair]!.tx.size - 1; slot >= 0; slot--) free.push(slot);
     });
     return this.features;
+  }
+
+  /** The rings in use: packed ones once they are negotiated. */
+  get pairs(): readonly GuestQueuePair[] {
+    return (this.features & VIRTIO_F_RING_PACKED) !== 0n ? this.#packedPairs : this.#splitPairs;
+  }
+
+  /** The rings of a guest that did not negotiate RING_PACKED. */
+  get splitPairs(): readonly GuestQueuePair<SplitRing>[] {
+    if (this.pairs !== this.#splitPairs) throw new Error('the guest negotiated packed rings');
+    return this.#splitPairs;
+  }
+
+  /** The rings of a guest that did. */
+  get packedPairs(): readonly GuestQueuePair<PackedRing>[] {
+    if (this.pairs !== this.#packedPairs) throw new Error('the guest did not negotiate packed rings');
+    return this.#packedPairs;
   }
 
   get mergeable(): boolean {
@@ -133,7 +192,7 @@ export class TestGuest {
   }
 
   /** Queues a frame; the device sees it at the next `flush`. False if there is no room now. */
-  send(frame: Uint8Array, pair = 0): boolean {
+  send(frame: Uint8Array, pair = 0, header: NetHeader = {}): boolean {
     const { tx } = this.pairs[pair]!;
     const free = this.#txFree[pair]!;
     if (free.length === 0) return false;
@@ -141,7 +200,7 @@ export class TestGuest {
     const slot = free[free.length - 1]!;
     const offset = this.#txSlots[pair]![slot]!;
     const { u8 } = this.memory;
-    for (let i = 0; i < this.headerBytes; i++) u8[offset + i] = 0;
+    this.#writeHeader(offset, header);
     u8.set(frame, offset + this.headerBytes);
     const length = this.headerBytes + frame.length;
     const head =
@@ -187,6 +246,8 @@ export class TestGuest {
     if (rx.usedLength > this.#rxBufferBytes) throw new Error(`used length ${rx.usedLength} beyond the buffer`);
     const buffers = this.mergeable ? u16[(offset + NUM_BUFFERS) >>> 1]! : 1;
     if (buffers === 0) throw new Error('num_buffers is 0');
+    this.numBuffers = buffers;
+    this.#readHeader(offset);
     let length = rx.usedLength - this.headerBytes;
     this.#scratch.set(u8.subarray(offset + this.headerBytes, offset + rx.usedLength));
     this.#postRx(pair, slot);
@@ -204,6 +265,29 @@ export class TestGuest {
 
   close(): void {
     this.memory.close();
+  }
+
+  #writeHeader(offset: number, header: NetHeader): void {
+    const { u8, u16 } = this.memory;
+    for (let i = 0; i < this.headerBytes; i++) u8[offset + i] = 0;
+    u8[offset] = header.flags ?? 0;
+    u8[offset + 1] = header.gsoType ?? 0;
+    u16[(offset + 2) >>> 1] = header.hdrLen ?? 0;
+    u16[(offset + 4) >>> 1] = header.gsoSize ?? 0;
+    u16[(offset + 6) >>> 1] = header.csumStart ?? 0;
+    u16[(offset + 8) >>> 1] = header.csumOffset ?? 0;
+  }
+
+  #readHeader(offset: number): void {
+    const { u8, u16 } = this.memory;
+    this.header = {
+      flags: u8[offset]!,
+      gsoType: u8[offset + 1]!,
+      hdrLen: u16[(offset + 2) >>> 1]!,
+      gsoSize: u16[(offset + 4) >>> 1]!,
+      csumStart: u16[(offset + 6) >>> 1]!,
+      csumOffset: u16[(offset + 8) >>> 1]!,
+    };
   }
 
   #postRx(pair: number, slot: number): void {
