@@ -18,6 +18,7 @@ import {
   featureNames,
   NET_BACKEND_FEATURES,
   NET_BACKEND_PROTOCOL_FEATURES,
+  NET_SEGMENTATION_FEATURES,
   VIRTIO_NET_F_MTU,
 } from '../vhost/features.js';
 import type { Devarg, Devargs } from './devargs.js';
@@ -37,8 +38,8 @@ const DEVARGS: readonly Devarg[] = [
   { key: 'queues', help: 'queue pairs (default 1)' },
   { key: 'client', help: '1: connect to the socket instead of listening (default 0)' },
   { key: 'mtu', help: 'largest MTU that the guest may be told (VIRTIO_NET_F_MTU); not offered by default' },
-  { key: 'tso', help: '0 only: segmentation offload is not supported yet' },
-  { key: 'legacy-ol-flags', help: '0 or 1, no difference without offloads' },
+  { key: 'tso', help: '1: the guest may send and receive packets larger than its MTU (default 0, as in DPDK)' },
+  { key: 'legacy-ol-flags', help: '0 or 1, no difference: mbuf flags are always the ones that txBurst takes' },
   { key: 'ext-buffer', help: '0 or 1, no difference: long frames come as chained mbufs' },
   { key: 'linear-buffer', help: '0 only: long frames come as chained mbufs' },
   { key: 'postcopy-support', help: '0 only' },
@@ -48,7 +49,6 @@ const DEVARGS: readonly Devarg[] = [
 
 /** DPDK's switches whose 1 asks for what this driver does not do, and what to say then. */
 const UNSUPPORTED: readonly (readonly [key: string, why: string])[] = [
-  ['tso', 'segmentation and checksum offloads are not supported yet'],
   ['linear-buffer', 'frames longer than an mbuf come as chained mbufs: give the mempool larger buffers instead'],
   ['postcopy-support', 'postcopy migration is not supported'],
   ['iommu-support', 'a guest with a virtual IOMMU is not supported: start it without iommu_platform=on'],
@@ -68,12 +68,13 @@ function settingsOf(args: Devargs): Settings {
   }
   args.flag('legacy-ol-flags');
   args.flag('ext-buffer');
+  const offers = args.flag('tso') ? NET_BACKEND_FEATURES : NET_BACKEND_FEATURES & ~NET_SEGMENTATION_FEATURES;
   const mtu = args.integer('mtu', 0, MIN_MTU, MAX_MTU);
   return {
     path: args.requiredString('iface', '/run/vm0.sock'),
     queuePairs: args.integer('queues', 1, 1, MAX_QUEUE_PAIRS),
     client: args.flag('client'),
-    features: NET_BACKEND_FEATURES | (mtu > 0 ? VIRTIO_NET_F_MTU : 0n),
+    features: offers | (mtu > 0 ? VIRTIO_NET_F_MTU : 0n),
   };
 }
 

@@ -94,7 +94,9 @@ export function portSpecToVdev(spec: string, index: number): string {
     );
   }
   const first = target === '' ? [] : kind.key === '' ? [target] : [`${kind.key}=${target}`];
-  return [`${kind.driver}${index}`, ...first, ...keys].join(',');
+  // Guests of one switch need not cut up what they send each other: DPDK's default for tso, 0, is for those who do.
+  const tso = kindName === 'vhost' && !keys.some((key) => key.startsWith('tso=')) ? ['tso=1'] : [];
+  return [`${kind.driver}${index}`, ...first, ...tso, ...keys].join(',');
 }
 
 function defaults(): SwitchOptions {

@@ -4,16 +4,21 @@ import { VhostProtocolError } from './errors.js';
 import {
   featureNames,
   protocolFeatureNames,
+  RUNTIME_FEATURES,
   VHOST_USER_F_PROTOCOL_FEATURES,
   VHOST_USER_PROTOCOL_F_REPLY_ACK,
+  VIRTIO_F_RING_PACKED,
 } from './features.js';
 import { checkOverlap, checkRegion, sameRegion } from './memory-table.js';
 import * as M from './messages.js';
+import {
+  checkVringAlignment,
+  checkVringSize,
+  decodeVringBase,
+  encodeVringBase,
+  freshVringBase,
+} from './vring-layout.js';
 
-/** Largest split virtqueue, virtio 1.2 section 2.7. */
-const MAX_VRING_SIZE = 32768;
-/** Alignment of the descriptor table, the driver area and the device area, virtio 1.2 section 2.7. */
-const ALIGNMENT = { desc: 16n, avail: 2n, used: 4n } as const;
 /** Smallest and largest payload of a frame that SET_MTU may name, virtio 1.2 section 5.1.4.1. */
 const MIN_MTU = 68n;
 const MAX_MTU = 65535n;
@@ -22,7 +27,8 @@ const MAX_MTU = 65535n;
 interface Vring {
   size: number;
   addresses: Pick<VringConfig, 'desc' | 'avail' | 'used'> | undefined;
-  base: number;
+  /** As SET_VRING_BASE and GET_VRING_BASE write it; undefined = never said, and then the ring is fresh. */
+  base: number | undefined;
   /** SET_VRING_KICK has come since the last stop: with a descriptor, or with the word that there is none. */
   kicked: boolean;
   started: boolean;
@@ -57,7 +63,7 @@ export class BackendSession {
     this.#vrings = Array.from({ length: device.vringCount }, () => ({
       size: 0,
       addresses: undefined,
-      base: 0,
+      base: undefined,
       kicked: false,
       started: false,
       enabled: undefined,
@@ -198,8 +204,9 @@ export class BackendSession {
       throw new VhostProtocolError('SET_FEATURES', 'features', `not offered: ${featureNames(unknown).join(', ')}`);
     }
     if (value === this.#features) return true;
-    if (this.#vrings.some((vring) => vring.started)) {
-      const changed = featureNames(value ^ this.features).join(', ');
+    const settled = (value ^ this.features) & ~RUNTIME_FEATURES;
+    if (settled !== 0n && this.#vrings.some((vring) => vring.started)) {
+      const changed = featureNames(settled).join(', ');
       throw new VhostProtocolError('SET_FEATURES', 'features', `changed while a vring runs: ${changed}`);
     }
     this.#features = value;
@@ -272,9 +279,7 @@ export class BackendSession {
 
   #setVringNum({ index, num }: Of<'vringState'>): boolean {
     const vring = this.#vring('SET_VRING_NUM', index);
-    if (num === 0 || num > MAX_VRING_SIZE || (num & (num - 1)) !== 0) {
-      throw new VhostProtocolError('SET_VRING_NUM', 'num', `${num} is not a power of two from 1 to ${MAX_VRING_SIZE}`);
-    }
+    checkVringSize('SET_VRING_NUM', num, this.#packed);
     if (vring.started && num !== vring.size) {
       throw new VhostProtocolError('SET_VRING_NUM', 'num', `changed to ${num} while vring ${index} runs`);
     }
@@ -285,33 +290,29 @@ export class BackendSession {
   #setVringAddress({ index, desc, avail, used }: Of<'vringAddress'>): boolean {
     const vring = this.#vring('SET_VRING_ADDR', index);
     const addresses = { desc, avail, used };
-    for (const area of ['desc', 'avail', 'used'] as const) {
-      if (addresses[area] % ALIGNMENT[area] !== 0n) {
-        const where = `0x${addresses[area].toString(16)}`;
-        throw new VhostProtocolError('SET_VRING_ADDR', area, `${where} is not aligned to ${ALIGNMENT[area]} bytes`);
-      }
-    }
+    checkVringAlignment('SET_VRING_ADDR', addresses, this.#packed);
     vring.addresses = addresses;
     if (!vring.started) return this.#startIfComplete(index);
-    this.#device.moveVring(index, { ...addresses, size: vring.size, base: vring.base });
+    this.#device.moveVring(index, this.#config('SET_VRING_ADDR', vring, addresses));
     return true;
   }
 
   #setVringBase({ index, num }: Of<'vringState'>): boolean {
     const vring = this.#vring('SET_VRING_BASE', index);
     if (vring.started) throw new VhostProtocolError('SET_VRING_BASE', 'num', `set while vring ${index} runs`);
-    if (num > 0xffff) throw new VhostProtocolError('SET_VRING_BASE', 'num', `${num} has more than 16 bits`);
+    // Against a ring size that may still come, a packed position is checked when the ring starts.
+    if (!this.#packed) decodeVringBase('SET_VRING_BASE', num, vring.size, false);
     vring.base = num;
     return true;
   }
 
   #getVringBase({ index }: Of<'vringState'>): M.Payload {
     const vring = this.#vring('GET_VRING_BASE', index);
-    if (vring.started) vring.base = this.#device.stopVring(index);
+    if (vring.started) vring.base = encodeVringBase(this.#device.stopVring(index), this.#packed);
     else if (vring.kicked) this.#device.setVringKick(index, -1);
     vring.started = false;
     vring.kicked = false;
-    return { kind: 'vringState', index, num: vring.base };
+    return { kind: 'vringState', index, num: vring.base ?? freshVringBase(this.#packed) };
   }
 
   /** SET_VRING_KICK, CALL, ERR: bits 0-7 index, bit 8 says that no descriptor rides along (F13). */
@@ -348,10 +349,23 @@ export class BackendSession {
   #startIfComplete(index: number): boolean {
     const vring = this.#vrings[index]!;
     if (vring.started || !vring.kicked || vring.size === 0 || vring.addresses === undefined) return true;
+    // Features may have come after size, addresses or base: all are looked at once more by the layout that it is now.
+    const config = this.#config('SET_VRING_KICK', vring, vring.addresses);
     this.#device.setVringEnabled(index, vring.enabled ?? (this.features & VHOST_USER_F_PROTOCOL_FEATURES) === 0n);
-    this.#device.startVring(index, { ...vring.addresses, size: vring.size, base: vring.base });
+    this.#device.startVring(index, config);
     vring.started = true;
     return true;
+  }
+
+  get #packed(): boolean {
+    return (this.features & VIRTIO_F_RING_PACKED) !== 0n;
+  }
+
+  #config(request: string, { size, base }: Vring, addresses: NonNullable<Vring['addresses']>): VringConfig {
+    const packed = this.#packed;
+    checkVringSize(request, size, packed);
+    checkVringAlignment(request, addresses, packed);
+    return { ...addresses, packed, size, base: decodeVringBase(request, base ?? freshVringBase(packed), size, packed) };
   }
 
   #setMtu({ value }: Of<'u64'>): boolean {
@@ -364,7 +378,7 @@ export class BackendSession {
     if (value > 0xffn) throw new VhostProtocolError('SET_STATUS', 'status', `0x${value.toString(16)} is not 8 bits`);
     if (value === 0n) {
       for (const [index, vring] of this.#vrings.entries()) {
-        if (vring.started) vring.base = this.#device.stopVring(index);
+        if (vring.started) vring.base = encodeVringBase(this.#device.stopVring(index), this.#packed);
         vring.started = false;
         vring.kicked = false;
       }

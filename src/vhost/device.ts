@@ -2,12 +2,14 @@ import type { MemoryRegion } from './messages.js';
 
 /** A virtqueue as the front end described it. Addresses are the front end's user addresses. */
 export interface VringConfig {
-  /** Entries: a power of two from 1 to 32768. */
+  /** VIRTIO_F_RING_PACKED was negotiated: `avail` and `used` are the event suppression areas. */
+  readonly packed: boolean;
+  /** Entries, 1 to 32768; a power of two in a split ring. */
   readonly size: number;
   readonly desc: bigint;
   readonly avail: bigint;
   readonly used: bigint;
-  /** Next available entry to take, 16 bits. */
+  /** Where it goes on, 16 bits: next available entry; index and wrap counter of a packed ring. Inside the ring. */
   readonly base: number;
 }
 
@@ -32,7 +34,7 @@ export interface BackendDevice {
   /** Memory regions at most. */
   readonly maxMemorySlots: number;
 
-  /** The negotiated features. Never called with a change while a vring runs. */
+  /** The negotiated features. While a vring runs only RUNTIME_FEATURES change. */
   setFeatures(features: bigint): void;
   /** Replaces all regions; running vrings are found again in the new ones, or rest until they can be. */
   setMemoryTable(regions: readonly MemoryRegion[], fds: readonly number[]): void;
@@ -43,7 +45,7 @@ export interface BackendDevice {
   startVring(index: number, config: VringConfig): void;
   /** A running vring's addresses, told again (the log flag changed, the rings moved). */
   moveVring(index: number, config: VringConfig): void;
-  /** Stops it for good: after the return nobody touches the ring. Returns the next available entry to take. */
+  /** Stops it for good: after the return nobody touches the ring. Returns where it would go on, as `base`. */
   stopVring(index: number): number;
   /** -1: no descriptor, the ring is polled. */
   setVringKick(index: number, fd: number): void;

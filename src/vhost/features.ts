@@ -41,6 +41,9 @@ export const VIRTIO_F_RING_PACKED = bit(34);
 export const VIRTIO_F_IN_ORDER = bit(35);
 export const VIRTIO_F_ORDER_PLATFORM = bit(36);
 export const VIRTIO_F_RING_RESET = bit(40);
+export const VIRTIO_NET_F_GUEST_USO4 = bit(54);
+export const VIRTIO_NET_F_GUEST_USO6 = bit(55);
+export const VIRTIO_NET_F_HOST_USO = bit(56);
 
 export const VHOST_USER_PROTOCOL_F_MQ = bit(0);
 export const VHOST_USER_PROTOCOL_F_LOG_SHMFD = bit(1);
@@ -99,6 +102,9 @@ const FEATURE_NAMES: Readonly<Record<number, string>> = {
   35: 'VIRTIO_F_IN_ORDER',
   36: 'VIRTIO_F_ORDER_PLATFORM',
   40: 'VIRTIO_F_RING_RESET',
+  54: 'VIRTIO_NET_F_GUEST_USO4',
+  55: 'VIRTIO_NET_F_GUEST_USO6',
+  56: 'VIRTIO_NET_F_HOST_USO',
 };
 
 const PROTOCOL_FEATURE_NAMES = [
@@ -140,11 +146,43 @@ export function protocolFeatureNames(mask: bigint): string[] {
   return names(mask, (n) => PROTOCOL_FEATURE_NAMES[n]);
 }
 
+/** A packet whose checksum is not there yet: the guest may send one, and receive one. */
+export const NET_CHECKSUM_FEATURES: bigint = VIRTIO_NET_F_CSUM | VIRTIO_NET_F_GUEST_CSUM;
+
+/** A packet that is larger than the MTU allows, to be cut up by whoever must: sent by the guest. */
+export const NET_HOST_SEGMENTATION_FEATURES: bigint =
+  VIRTIO_NET_F_HOST_TSO4 |
+  VIRTIO_NET_F_HOST_TSO6 |
+  VIRTIO_NET_F_HOST_ECN |
+  VIRTIO_NET_F_HOST_UFO |
+  VIRTIO_NET_F_HOST_USO;
+
+/** The same, received by the guest. */
+export const NET_GUEST_SEGMENTATION_FEATURES: bigint =
+  VIRTIO_NET_F_GUEST_TSO4 |
+  VIRTIO_NET_F_GUEST_TSO6 |
+  VIRTIO_NET_F_GUEST_ECN |
+  VIRTIO_NET_F_GUEST_UFO |
+  VIRTIO_NET_F_GUEST_USO4 |
+  VIRTIO_NET_F_GUEST_USO6;
+
+export const NET_SEGMENTATION_FEATURES: bigint = NET_HOST_SEGMENTATION_FEATURES | NET_GUEST_SEGMENTATION_FEATURES;
+
 /**
- * What Viaduct's network back end offers today: split rings, no offloads, no migration log. VIRTIO_NET_F_MTU is added by
- * whoever has an MTU to tell.
+ * What SET_FEATURES may change while rings run: offloads are asked of each packet anew. All others shape the rings, and are
+ * settled before they start (virtio 1.2 section 3.1.1).
+ */
+export const RUNTIME_FEATURES: bigint = NET_CHECKSUM_FEATURES | NET_SEGMENTATION_FEATURES;
+
+/**
+ * What Viaduct's network back end offers: both layouts, in order, every offload; no migration log yet. VIRTIO_NET_F_MTU is
+ * added by whoever has an MTU to tell.
  */
 export const NET_BACKEND_FEATURES: bigint =
+  NET_CHECKSUM_FEATURES |
+  NET_SEGMENTATION_FEATURES |
+  VIRTIO_F_RING_PACKED |
+  VIRTIO_F_IN_ORDER |
   VIRTIO_F_VERSION_1 |
   VIRTIO_F_ANY_LAYOUT |
   VIRTIO_RING_F_INDIRECT_DESC |

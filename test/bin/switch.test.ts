@@ -9,9 +9,9 @@ import { once, viaduct } from './command.js';
 
 t.test('a port spec becomes a vdev', async (t) => {
   const cases: [string, string][] = [
-    ['vhost:/run/vm0.sock', 'net_vhost3,iface=/run/vm0.sock'],
-    ['vhost:/run/vm1.sock,client=1,queues=2', 'net_vhost3,iface=/run/vm1.sock,client=1,queues=2'],
-    ['vhost:inproc:vm0', 'net_vhost3,iface=inproc:vm0'],
+    ['vhost:/run/vm0.sock', 'net_vhost3,iface=/run/vm0.sock,tso=1'],
+    ['vhost:/run/vm1.sock,client=1,queues=2', 'net_vhost3,iface=/run/vm1.sock,tso=1,client=1,queues=2'],
+    ['vhost:inproc:vm0,tso=0', 'net_vhost3,iface=inproc:vm0,tso=0'],
     ['virtio:/run/x.sock', 'net_virtio_user3,path=/run/x.sock'],
     ['ring:a', 'net_ring3,wire=a'],
     ['null:', 'net_null3'],

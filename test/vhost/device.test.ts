@@ -106,7 +106,10 @@ const region = (guestAddress: bigint, size = 0x10000n): MemoryRegion => ({
   mmapOffset: 0n,
 });
 const USER = 0x7f00_0000_0000n;
-const ring = (over: Partial<{ size: number; desc: bigint; avail: bigint; used: bigint; base: number }> = {}) => ({
+const ring = (
+  over: Partial<{ packed: boolean; size: number; desc: bigint; avail: bigint; used: bigint; base: number }> = {},
+) => ({
+  packed: false,
   size: 256,
   desc: USER + 0x1000n,
   avail: USER + 0x2000n,
@@ -317,7 +320,7 @@ t.test('in-process: no descriptors, memory as it is, peers instead of eventfds',
   device.setVringKick(0, 55);
   device.setVringCall(0, 56);
   device.setVringEnabled(0, true);
-  device.startVring(0, { size: 8, desc: 0x8_0000n, avail: 0x8_1000n, used: 0x8_2000n, base: 0 });
+  device.startVring(0, { packed: false, size: 8, desc: 0x8_0000n, avail: 0x8_1000n, used: 0x8_2000n, base: 0 });
   t.equal(q(0, QUEUE_DESC), 0x8_0000);
   t.equal(q(0, QUEUE_PEER), 0x6_0000);
   t.equal(fd(0, QUEUE_KICK_FD), -1);

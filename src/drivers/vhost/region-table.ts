@@ -12,6 +12,7 @@ import type { VringConfig } from '../../vhost/device.js';
 import { VhostProtocolError } from '../../vhost/errors.js';
 import { sameRegion } from '../../vhost/memory-table.js';
 import type { MemoryRegion } from '../../vhost/messages.js';
+import { areaAlignment, areaBytes, type VringArea } from '../../vhost/vring-layout.js';
 import type { GuestMemory, MappedRegion } from './memory.js';
 
 /** A vring's areas as linear addresses. */
@@ -79,28 +80,24 @@ export class RegionTable {
   }
 
   /**
-   * Where a split ring's areas lie (virtio 1.2 section 2.7): each whole area inside one region, each aligned as Wasm's atomics
-   * need it (F7). `withEvents`: VIRTIO_RING_F_EVENT_IDX, one more field at the end of both rings. Throws VhostProtocolError
-   * that names the area.
+   * Where a ring's areas lie: each whole area inside one region, each aligned as Wasm's atomics need it (F7). `eventIdx`:
+   * VIRTIO_RING_F_EVENT_IDX. Throws VhostProtocolError that names the area.
    */
-  findRing(request: string, index: number, ring: VringConfig, withEvents: boolean): VringAreas {
-    const find = (area: 'desc' | 'avail' | 'used', lengthBytes: number, alignment: number): number => {
-      const linear = this.#translate(ring[area], lengthBytes);
+  findRing(request: string, index: number, ring: VringConfig, eventIdx: boolean): VringAreas {
+    const alignment = areaAlignment(ring.packed);
+    const lengths = areaBytes(ring.size, ring.packed, eventIdx);
+    const find = (area: VringArea): number => {
+      const linear = this.#translate(ring[area], lengths[area]);
       const where = `of vring ${index}, 0x${ring[area].toString(16)}:`;
       if (linear === undefined) {
-        throw new VhostProtocolError(request, area, `${where} ${lengthBytes} bytes are not inside one memory region`);
+        throw new VhostProtocolError(request, area, `${where} ${lengths[area]} bytes are not inside one memory region`);
       }
-      if (linear % alignment !== 0) {
-        throw new VhostProtocolError(request, area, `${where} not aligned to ${alignment} bytes in its file`);
+      if (linear % alignment[area] !== 0) {
+        throw new VhostProtocolError(request, area, `${where} not aligned to ${alignment[area]} bytes in its file`);
       }
       return linear;
     };
-    const event = withEvents ? 2 : 0;
-    return {
-      desc: find('desc', 16 * ring.size, 16),
-      avail: find('avail', 4 + 2 * ring.size + event, 2),
-      used: find('used', 4 + 8 * ring.size + event, 4),
-    };
+    return { desc: find('desc'), avail: find('avail'), used: find('used') };
   }
 
   /** User address → linear address, if the whole range lies in one region. */

@@ -13,6 +13,7 @@ import {
   QUEUE_HDR_LEN,
   QUEUE_LAST_AVAIL,
   QUEUE_LAST_USED,
+  QUEUE_OFFLOADS,
   QUEUE_PATH,
   QUEUE_PEER,
   QUEUE_SIGNALLED,
@@ -24,8 +25,11 @@ import {
   QUEUE_WAITER,
   RING_FRESH,
   VQ_EVENT_IDX,
+  VQ_IN_ORDER,
   VQ_INDIRECT,
   VQ_MERGEABLE,
+  VQ_PACKED,
+  VQ_PATH_PACKED,
   VQ_PATH_SPLIT,
 } from '../../../assembly/layout.js';
 import type { HostMemory } from '../../eal/memory.js';
@@ -35,12 +39,14 @@ import { VhostProtocolError } from '../../vhost/errors.js';
 import {
   NET_BACKEND_FEATURES,
   NET_BACKEND_PROTOCOL_FEATURES,
+  VIRTIO_F_IN_ORDER,
   VIRTIO_F_VERSION_1,
   VIRTIO_NET_F_MRG_RXBUF,
   VIRTIO_RING_F_EVENT_IDX,
   VIRTIO_RING_F_INDIRECT_DESC,
 } from '../../vhost/features.js';
 import type { MemoryRegion } from '../../vhost/messages.js';
+import { offloadsOf } from '../offloads.js';
 import type { GuestMemory } from './memory.js';
 import { RegionTable, type VringAreas } from './region-table.js';
 
@@ -177,6 +183,10 @@ export class VhostDevice implements BackendDevice {
   setFeatures(features: bigint): void {
     this.#negotiated = features;
     this.#writeU64(this.#device + DEVICE_FEATURES, features);
+    // Offloads may change under rings that run; what shapes a ring is written when it starts.
+    for (const [index, { config, queue }] of this.#vrings.entries()) {
+      if (config !== undefined) withQueueLock(this.#memory, queue, () => this.#writeOffloads(index));
+    }
   }
 
   setMemoryTable(regions: readonly MemoryRegion[], fds: readonly number[]): void {
@@ -206,10 +216,10 @@ export class VhostDevice implements BackendDevice {
     const areas = this.#findRing('SET_VRING_KICK', index, config);
     const { queue } = vring;
     withQueueLock(this.#memory, queue, () => {
-      this.#writeRing(queue, config, areas);
+      this.#writeRing(index, config, areas);
       this.#write(queue + QUEUE_LAST_AVAIL, config.base);
-      // Same as the available base: this back end never holds a descriptor back. The data plane compares it with the used
-      // index in memory when it starts, and follows that.
+      // Same as the available base: this back end never holds a descriptor back. The data plane compares it with a
+      // split ring's used index when it starts, and follows that.
       this.#write(queue + QUEUE_LAST_USED, config.base);
       this.#write(queue + QUEUE_SIGNALLED, 0);
       this.#write(queue + QUEUE_SIGNALLED_VALID, RING_FRESH);
@@ -228,7 +238,7 @@ export class VhostDevice implements BackendDevice {
     if (vring.config === undefined) return;
     const areas = this.#findRing('SET_VRING_ADDR', index, config);
     withQueueLock(this.#memory, vring.queue, () => {
-      this.#writeRing(vring.queue, config, areas);
+      this.#writeRing(index, config, areas);
       this.#setGate(vring.queue, QUEUE_GATE_READY, true);
     });
     vring.config = config;
@@ -292,6 +302,7 @@ export class VhostDevice implements BackendDevice {
       } catch (error) {
         // A lcore holds the queue for seconds: it is stopped in a debugger. Its next burst traps or finds the gates shut.
         this.#setGate(vring.queue, QUEUE_GATE_READY, false);
+        vring.config = undefined;
         this.#events.warning?.((error as Error).message);
       }
       this.#setGate(vring.queue, QUEUE_GATE_ENABLED, false);
@@ -365,7 +376,7 @@ export class VhostDevice implements BackendDevice {
     }
     vring.resolved = true;
     withQueueLock(this.#memory, queue, () => {
-      this.#writeRing(queue, config, areas);
+      this.#writeRing(index, config, areas);
       this.#setGate(queue, QUEUE_GATE_READY, true);
     });
     wakeWaiter(this.#memory, queue, this.#wakeLcore);
@@ -375,7 +386,9 @@ export class VhostDevice implements BackendDevice {
     return this.#regions.findRing(request, index, config, (this.#negotiated & VIRTIO_RING_F_EVENT_IDX) !== 0n);
   }
 
-  #writeRing(queue: number, config: VringConfig, areas: VringAreas): void {
+  /** All that the data plane knows of the ring's shape. Lock held. */
+  #writeRing(index: number, config: VringConfig, areas: VringAreas): void {
+    const { queue } = this.#vrings[index]!;
     const has = (feature: bigint): boolean => (this.#negotiated & feature) !== 0n;
     this.#write(queue + QUEUE_VQ_SIZE, config.size);
     this.#write(queue + QUEUE_DESC, areas.desc);
@@ -386,9 +399,18 @@ export class VhostDevice implements BackendDevice {
     const flags =
       (has(VIRTIO_RING_F_EVENT_IDX) ? VQ_EVENT_IDX : 0) |
       (has(VIRTIO_RING_F_INDIRECT_DESC) ? VQ_INDIRECT : 0) |
-      (has(VIRTIO_NET_F_MRG_RXBUF) ? VQ_MERGEABLE : 0);
+      (has(VIRTIO_NET_F_MRG_RXBUF) ? VQ_MERGEABLE : 0) |
+      (has(VIRTIO_F_IN_ORDER) ? VQ_IN_ORDER : 0) |
+      (config.packed ? VQ_PACKED : 0);
     this.#write(queue + QUEUE_VQ_FLAGS, flags);
-    this.#write(queue + QUEUE_PATH, VQ_PATH_SPLIT);
+    this.#write(queue + QUEUE_PATH, config.packed ? VQ_PATH_PACKED : VQ_PATH_SPLIT);
+    this.#writeOffloads(index);
+  }
+
+  /** Lock held: a burst asks for them packet by packet. */
+  #writeOffloads(index: number): void {
+    const ring = index & 1 ? 'transmit' : 'receive';
+    this.#write(this.#vrings[index]!.queue + QUEUE_OFFLOADS, offloadsOf(this.#negotiated, ring));
   }
 
   /** Lock held (or nobody left to hold it). */
