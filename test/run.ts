@@ -39,8 +39,13 @@ interface TestFile {
 interface Totals {
   passed: number;
   failed: number;
-  /** Names of single tests that skipped themselves, with their reasons. */
-  readonly skips: string[];
+  /** Single tests that skipped themselves. */
+  readonly skips: Skip[];
+}
+
+interface Skip {
+  readonly file: string;
+  readonly reason: string;
 }
 
 const TEST_ROOT = dirname(fileURLToPath(import.meta.url));
@@ -151,15 +156,18 @@ async function runTap(tests: readonly TestFile[], jobs: number, timeoutSeconds: 
   });
   let sawTotals = false;
   let block: string[] = [];
+  let reasons: string[] = [];
   for await (const line of createInterface({ input: child.stdout })) {
-    const skip = /^\s*ok \d+ - (.*?) # SKIP ?(.*)$/.exec(line);
-    if (skip !== null) totals.skips.push(`${skip[1]}: ${skip[2] || 'no reason given'}`);
+    const skip = /^\s*ok \d+ .*# SKIP ?(.*)$/.exec(line);
+    if (skip !== null) reasons.push(skip[1] || 'no reason given');
     const result = /^(not )?ok \d+ - (.*?)(?: # time=([\d.]+)ms)?(?: \{)?$/.exec(line);
     const sums = /^# \{ (total: .*) \}$/.exec(line);
     if (result !== null) {
       const took = result[3] === undefined ? '' : `  ${(Number(result[3]) / 1000).toFixed(1)} s`;
       if (result[1] === undefined) console.log(`  ok    ${result[2]}${took}`);
       else console.log([...block, `  FAILED ${result[2]}${took}`].join('\n'));
+      totals.skips.push(...reasons.map((reason) => ({ file: result[2]!, reason })));
+      reasons = [];
       block = [];
     } else if (sums !== null) {
       sawTotals = true;
@@ -213,7 +221,11 @@ async function main(): Promise<void> {
     const needs = missing(test).map((requirement) => `${requirement.name} (${requirement.remedy})`);
     console.log(`  ${test.name}: needs ${needs.join(', ')}`);
   }
-  for (const skip of skips) console.log(`  ${skip}`);
+  for (const reason of new Set(skips.map((skip) => skip.reason))) {
+    const files = skips.filter((skip) => skip.reason === reason).map((skip) => skip.file);
+    const counts = [...new Set(files)].map((file) => `${file} (${files.filter((other) => other === file).length})`);
+    console.log(`  single tests: ${reason}\n    ${counts.join(', ')}`);
+  }
   if (values['require-all']) failed += left.length + skips.length;
   console.log(`\n${passed} passed, ${failed} failed`);
   if (failed > 0) process.exitCode = 1;

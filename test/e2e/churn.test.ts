@@ -13,14 +13,17 @@ const FLOOD_GUEST = fileURLToPath(new URL('../support/flood-guest.js', import.me
 const FULL_TRAFFIC_FRAMES = 200_000;
 const PATIENCE_MS = 30_000;
 const SETTLE_MS = 2_000;
-/** The others' counters are looked at this often: they must advance each time. */
-const WATCH_MS = 100;
+/** The others' counters are looked at this often: they must advance each time ... */
+const WATCH_MS = 200;
+/** ... that this thread had so many turns to make the friends talk. */
+const WATCH_TURNS = 50;
 
 /** Two friends exchange frames, and their ports' counters are watched. */
 class Watch {
   readonly #rig: SwitchRig;
   readonly #flows: readonly Flow[];
   #lastLook = Date.now();
+  #turns = 0;
   #lastCounts: number[];
   looks = 0;
   /** Looks at which a port had not moved a frame since the last one. */
@@ -80,11 +83,12 @@ class Watch {
       flow.receive();
     }
     await turn();
-    if (Date.now() - this.#lastLook < WATCH_MS) return;
+    if (++this.#turns < WATCH_TURNS || Date.now() - this.#lastLook < WATCH_MS) return;
     const counts = this.#counts();
     this.looks++;
     if (counts.some((count, index) => count <= this.#lastCounts[index]!)) this.standstills++;
     this.#lastCounts = counts;
+    this.#turns = 0;
     this.#lastLook = Date.now();
   }
 
