@@ -28,6 +28,7 @@ import {
 import { mbufFree } from '../mem/mbuf';
 import { mempoolGetBulk } from '../mem/mempool';
 import { countBurst, countDrop, stopQueue } from '../stats';
+import { isInOrder, unbatchPacked } from './driver-in-order';
 import {
   advance,
   availState,
@@ -58,6 +59,7 @@ export function packedDriverRefill(lcoreId: u32, queue: usize): void {
   let head = load<u32>(queue, QUEUE_FREE_HEAD);
   let position = begin;
   let firstTail: u64 = 0;
+  const inOrder = isInOrder(queue);
   while (free >= REFILL) {
     if (!mempoolGetBulk(pool, lcoreId, queue + QUEUE_SCRATCH, REFILL)) {
       store<u64>(queue, load<u64>(queue, QUEUE_NO_MBUF) + 1, QUEUE_NO_MBUF);
@@ -65,9 +67,10 @@ export function packedDriverRefill(lcoreId: u32, queue: usize): void {
     }
     for (let i: u32 = 0; i < REFILL; i++) {
       const mbuf: usize = load<u32>(queue + (i << 2), QUEUE_SCRATCH);
-      const cookie = packedCookieAt(queue, head);
+      const id = inOrder ? positionIndex(position) : head;
+      const cookie = packedCookieAt(queue, id);
       const desc = table + positionIndex(position) * PACKED_DESC_SIZE;
-      const tail = packedTail(length, head, availState(positionWrap(position)) | PACKED_F_WRITE);
+      const tail = packedTail(length, id, availState(positionWrap(position)) | PACKED_F_WRITE);
       head = <u32>load<u16>(cookie, COOKIE_NEXT);
       store<u32>(cookie, <u32>mbuf);
       store<u16>(cookie, 1, COOKIE_CHAIN);
@@ -92,6 +95,7 @@ export function packedDriverReceive(lcoreId: u32, queue: usize, burst: usize, co
   const hdrLen = load<u32>(queue, QUEUE_HDR_LEN);
   const segmentAndPort = (load<u32>(queue, QUEUE_PORT) << 16) | 1;
   let position = load<u32>(queue, QUEUE_LAST_USED);
+  const inOrder = isInOrder(queue);
   let freed: u32 = 0;
   let received: u32 = 0;
   let bytes: u64 = 0;
@@ -105,7 +109,9 @@ export function packedDriverReceive(lcoreId: u32, queue: usize, burst: usize, co
     while (buffers != 0 && segments < size) {
       const tail = usedTailAt(queue, next);
       if (tail == NOT_USED) break; // the rest of a merged packet is not there yet
-      const mbuf: usize = lentMbuf(queue, tail);
+      const batch = inOrder && packedId(tail) != positionIndex(next);
+      if (batch && unbatchPacked(queue, next, tail)) continue;
+      const mbuf: usize = batch ? 0 : lentMbuf(queue, tail);
       if (mbuf == 0) {
         stopQueue(queue, STOP_USED);
         break;

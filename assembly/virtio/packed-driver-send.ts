@@ -26,6 +26,7 @@ import {
 } from '../layout';
 import { mbufFree } from '../mem/mbuf';
 import { countBurst, countDrop, stopQueue } from '../stats';
+import { isInOrder, unbatchPacked } from './driver-in-order';
 import { netHeaderOut } from './net-header';
 import {
   advance,
@@ -47,9 +48,15 @@ function reclaim(lcoreId: u32, queue: usize): void {
   let position = load<u32>(queue, QUEUE_LAST_USED);
   let freeCount = load<u32>(queue, QUEUE_FREE_COUNT);
   let freeHead = load<u32>(queue, QUEUE_FREE_HEAD);
+  const inOrder = isInOrder(queue);
   while (freeCount < size) {
     const tail = usedTailAt(queue, position);
     if (tail == NOT_USED) break;
+    if (inOrder && packedId(tail) != positionIndex(position)) {
+      if (unbatchPacked(queue, position, tail)) continue;
+      stopQueue(queue, STOP_USED);
+      break;
+    }
     const mbuf = lentMbuf(queue, tail);
     if (mbuf == 0) {
       stopQueue(queue, STOP_USED);
@@ -80,6 +87,7 @@ export function packedDriverSend(lcoreId: u32, queue: usize, burst: usize, count
   let position = begin;
   let freeCount = load<u32>(queue, QUEUE_FREE_COUNT);
   let freeHead = load<u32>(queue, QUEUE_FREE_HEAD);
+  const inOrder = isInOrder(queue);
   let firstTail: u64 = 0;
   let sent: u32 = 0;
   let dropped: u32 = 0;
@@ -103,7 +111,7 @@ export function packedDriverSend(lcoreId: u32, queue: usize, burst: usize, count
       dropped++;
       continue;
     }
-    const id = freeHead;
+    const id = inOrder ? positionIndex(position) : freeHead;
     const cookie = packedCookieAt(queue, id);
     freeHead = <u32>load<u16>(cookie, COOKIE_NEXT);
     store<u32>(cookie, <u32>mbuf);

@@ -41,6 +41,7 @@ import {
   RING_IDX,
   USED_ENTRY_SIZE,
 } from './split';
+import { isInOrder, oldestHead, unbatchSplit } from './driver-in-order';
 import { cookieAt } from './split-driver';
 import { notifyDevice } from './split-notify';
 
@@ -101,6 +102,7 @@ export function splitDriverReceive(lcoreId: u32, queue: usize, burst: usize, cou
   let received: u32 = 0;
   let bytes: u64 = 0;
   let freeHead = load<u32>(queue, QUEUE_FREE_HEAD);
+  const inOrder = isInOrder(queue);
 
   if (waiting > size) stopQueue(queue, STOP_USED);
   else
@@ -114,7 +116,11 @@ export function splitDriverReceive(lcoreId: u32, queue: usize, burst: usize, cou
       while (buffers != 0) {
         if (begun == waiting) break; // the rest of a merged packet is not there yet
         const entry = load<u64>(used + RING_ENTRIES + ((lastUsed + begun) & mask) * USED_ENTRY_SIZE);
-        const id = <u32>entry;
+        let id = <u32>entry;
+        if (inOrder && id != oldestHead(queue, begun)) {
+          if (unbatchSplit(queue, lastUsed + begun, oldestHead(queue, begun), waiting - begun)) continue;
+          id = size;
+        }
         const mbuf: usize = id < size ? load<u32>(cookieAt(queue, id)) : 0;
         if (mbuf == 0) {
           stopQueue(queue, STOP_USED);
@@ -152,8 +158,9 @@ export function splitDriverReceive(lcoreId: u32, queue: usize, burst: usize, cou
       // The packet is whole: its descriptors are free, its mbufs are the caller's.
       for (let i = taken; i < begun; i++) {
         const id = load<u32>(used + RING_ENTRIES + ((lastUsed + i) & mask) * USED_ENTRY_SIZE) & mask;
-        store<u16>(descAt(table, id), <u16>freeHead, DESC_NEXT);
         store<u32>(cookieAt(queue, id), 0);
+        if (inOrder) continue; // linked round for ever
+        store<u16>(descAt(table, id), <u16>freeHead, DESC_NEXT);
         freeHead = id;
       }
       taken = begun;

@@ -39,6 +39,7 @@ import {
   RING_IDX,
   USED_ENTRY_SIZE,
 } from './split';
+import { isInOrder, unbatchSplit } from './driver-in-order';
 import { cookieAt } from './split-driver';
 import { notifyDevice } from './split-notify';
 
@@ -57,8 +58,13 @@ export function splitDriverReclaim(lcoreId: u32, queue: usize): void {
   }
   let freeHead = load<u32>(queue, QUEUE_FREE_HEAD);
   let freeCount = load<u32>(queue, QUEUE_FREE_COUNT);
+  const inOrder = isInOrder(queue);
   for (let i: u32 = 0; i < waiting; i++) {
-    const id = load<u32>(used + RING_ENTRIES + ((lastUsed + i) & mask) * USED_ENTRY_SIZE);
+    let id = load<u32>(used + RING_ENTRIES + ((lastUsed + i) & mask) * USED_ENTRY_SIZE);
+    if (inOrder) {
+      const oldest = (freeHead + freeCount) & mask;
+      if (id != oldest) id = unbatchSplit(queue, lastUsed + i, oldest, waiting - i) ? oldest : size;
+    }
     const mbuf: usize = id < size ? load<u32>(cookieAt(queue, id)) : 0;
     if (mbuf == 0) {
       stopQueue(queue, STOP_USED);
@@ -73,9 +79,10 @@ export function splitDriverReclaim(lcoreId: u32, queue: usize): void {
       tail = <u32>load<u16>(descAt(table, tail), DESC_NEXT) & mask;
       chain++;
     }
+    freeCount += chain;
+    if (inOrder) continue; // linked round for ever
     store<u16>(descAt(table, tail), <u16>freeHead, DESC_NEXT);
     freeHead = id;
-    freeCount += chain;
   }
   store<u32>(queue, freeHead, QUEUE_FREE_HEAD);
   store<u32>(queue, freeCount, QUEUE_FREE_COUNT);

@@ -18,6 +18,7 @@ import {
   QUEUE_VQ_SIZE,
   RING_STARTED,
 } from '../layout';
+import { isInOrder } from './driver-in-order';
 import { DESC_NEXT, descAt } from './split';
 
 /** Empty ring: all descriptors free, linked in order; no interrupts wanted. The vring memory is all zero. */
@@ -28,6 +29,8 @@ export function splitDriverInit(queue: usize): void {
     store<u16>(descAt(table, i), <u16>(i + 1), DESC_NEXT);
     store<u32>(cookieAt(queue, i), 0);
   }
+  // in order: descriptors are taken round and round (section 2.7.5.4), and never linked anew
+  if (isInOrder(queue)) store<u16>(descAt(table, size - 1), 0, DESC_NEXT);
   store<u32>(queue, 0, QUEUE_FREE_HEAD);
   store<u32>(queue, size, QUEUE_FREE_COUNT);
   store<u32>(queue, 0, QUEUE_LAST_AVAIL);

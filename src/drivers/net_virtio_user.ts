@@ -5,7 +5,14 @@
  * The back end maps this process's whole host memory (hostMemoryFd): it is trusted with it, as DPDK's is. The link is up
  * while a back end is there; a port without one is started, and looks for it.
  */
-import { MAX_QUEUE_PAIRS, MAX_VRING_SIZE, PMD_VIRTIO, QUEUE_CALL_FD, QUEUE_KICK_FD } from '../../assembly/layout.js';
+import {
+  MAX_QUEUE_PAIRS,
+  MAX_VRING_SIZE,
+  MBUF_HEADROOM,
+  PMD_VIRTIO,
+  QUEUE_CALL_FD,
+  QUEUE_KICK_FD,
+} from '../../assembly/layout.js';
 import type { Eal } from '../eal/eal.js';
 import { replaceKickFd, withQueueLock } from '../eal/queue-lock.js';
 import { ViaductError } from '../errors.js';
@@ -19,7 +26,9 @@ import {
   type PortConf,
   type PortSlot,
   powerOfTwoLimits,
+  type RxQueueSetup,
 } from './types.js';
+import type { DriverWishes } from './virtio-user/driver-features.js';
 import { FrontEnd, type FrontEndQueue } from './virtio-user/front-end.js';
 import { SocketTransport } from './virtio-user/socket-transport.js';
 import { InprocTransport, type Transport } from './virtio-user/transport.js';
@@ -38,8 +47,11 @@ export const netVirtioUser: Driver = {
     { key: 'queue_size', help: `descriptors of a ring, a power of two (default ${DEFAULT_QUEUE_SIZE})` },
     { key: 'mac', help: 'MAC address (default: a random local one)' },
     { key: 'mrg_rxbuf', help: '0 = does not ask for mergeable receive buffers (default 1)' },
-    { key: 'in_order', help: '0 only, for now' },
-    { key: 'packed_vq', help: '0 only, for now' },
+    { key: 'in_order', help: '0 = does not ask that buffers come back in order (default 1)' },
+    { key: 'packed_vq', help: '1 = asks for packed virtqueues (default 0)' },
+    { key: 'event_idx', help: '0 = does not ask for event indexes (default 1)' },
+    { key: 'csum', help: '0 = sends and takes no packet whose checksum is still to be made (default 1)' },
+    { key: 'tso', help: '1 = sends and takes packets larger than the MTU (default 0, or as the port is configured)' },
     { key: 'vectorized', help: 'taken and left aside: there is one data path' },
   ],
 
@@ -53,13 +65,16 @@ class VirtioUserPort implements DriverPort {
   readonly #slot: PortSlot;
   readonly #path: string;
   readonly #server: boolean;
-  readonly #mrgRxbuf: boolean;
+  readonly #wishes: Omit<DriverWishes, 'queuePairs' | 'bufferBytes'>;
   readonly #maxPairs: number;
   readonly #queueSize: number;
   readonly #transport: Transport;
   /** Ring sizes by vring index, as the queue setups said. */
   readonly #sizes: number[] = [];
   #pairs = 0;
+  /** Smallest mbuf buffer of the receive queues, headroom included. */
+  #bufLen = Number.POSITIVE_INFINITY;
+  #configured: PortConf | undefined;
   #queues: FrontEndQueue[] = [];
   #frontEnd: FrontEnd | undefined;
 
@@ -68,7 +83,16 @@ class VirtioUserPort implements DriverPort {
     this.#slot = slot;
     this.#path = args.requiredString('path', '/run/vm0.sock');
     this.#server = args.flag('server');
-    this.#mrgRxbuf = args.flag('mrg_rxbuf', true);
+    const tso = args.flag('tso');
+    this.#wishes = {
+      packed: args.flag('packed_vq'),
+      inOrder: args.flag('in_order', true),
+      mrgRxbuf: args.flag('mrg_rxbuf', true),
+      eventIdx: args.flag('event_idx', true),
+      csum: args.flag('csum', true),
+      sendSegments: tso,
+      receiveSegments: tso,
+    };
     this.#maxPairs = args.integer('queues', 1, 1, MAX_QUEUE_PAIRS);
     this.#queueSize = args.integer('queue_size', DEFAULT_QUEUE_SIZE, MIN_QUEUE_SIZE, MAX_VRING_SIZE);
     if ((this.#queueSize & (this.#queueSize - 1)) !== 0) {
@@ -78,8 +102,6 @@ class VirtioUserPort implements DriverPort {
       );
     }
     args.flag('vectorized');
-    notYet(slot, args, 'packed_vq', 'packed rings come later');
-    notYet(slot, args, 'in_order', 'in-order rings come later');
     const name = inprocName(this.#path);
     this.#transport =
       name === undefined
@@ -118,12 +140,15 @@ class VirtioUserPort implements DriverPort {
           'as many of the one as of the other',
       );
     }
+    this.#configured = conf;
     this.#pairs = conf.rxQueueCount;
     this.#sizes.length = 0;
+    this.#bufLen = Number.POSITIVE_INFINITY;
   }
 
-  rxQueueSetup(queue: number, { descriptorCount }: { descriptorCount: number }): void {
+  rxQueueSetup(queue: number, { descriptorCount, bufLen }: RxQueueSetup): void {
     this.#sizes[queue * 2] = descriptorCount;
+    this.#bufLen = Math.min(this.#bufLen, bufLen);
   }
 
   txQueueSetup(queue: number, { descriptorCount }: { descriptorCount: number }): void {
@@ -137,7 +162,7 @@ class VirtioUserPort implements DriverPort {
         eal: this.#eal,
         slot: this.#slot,
         transport: this.#transport,
-        mrgRxbuf: this.#mrgRxbuf,
+        wishes: this.#allWishes(),
         queues: this.#queues,
       });
       this.#frontEnd.start();
@@ -155,6 +180,19 @@ class VirtioUserPort implements DriverPort {
 
   async close(): Promise<void> {
     await this.stop();
+  }
+
+  /** Packets larger than the MTU are also wanted where the configuration asks for them by name. */
+  #allWishes(): DriverWishes {
+    const { rxOffloads = [], txOffloads = [] } = this.#configured ?? {};
+    const wishes = this.#wishes;
+    return {
+      ...wishes,
+      sendSegments: wishes.sendSegments || txOffloads.includes('TCP_TSO'),
+      receiveSegments: wishes.receiveSegments || rxOffloads.includes('TCP_LRO'),
+      queuePairs: this.#pairs,
+      bufferBytes: this.#bufLen - MBUF_HEADROOM,
+    };
   }
 
   #openQueue(index: number): void {
@@ -188,11 +226,6 @@ class VirtioUserPort implements DriverPort {
       if (callFd >= 0) os?.close(callFd);
     }
   }
-}
-
-function notYet(slot: PortSlot, args: Devargs, key: string, why: string): void {
-  if (args.flag(key))
-    throw new ViaductError('ERR_DEVARGS', `${slot.name}: ${key}=1: ${why}: leave it out, or say ${key}=0`);
 }
 
 /** A locally administered unicast address. */

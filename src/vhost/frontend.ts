@@ -39,7 +39,7 @@ export interface FrontEndVring {
   readonly desc: bigint;
   readonly avail: bigint;
   readonly used: bigint;
-  /** Next available entry that the back end shall take. */
+  /** Where the back end shall begin, as SET_VRING_BASE has it: `freshVringBase` of a new ring. */
   readonly base: number;
   /** Descriptors that stay the caller's; -1 for none (the other side polls). */
   readonly kickFd: number;
@@ -89,10 +89,10 @@ export class FrontEndSession {
   }
 
   /**
-   * Features, protocol features, ownership, queue and slot limits. `wanted` are the virtio features that the driver can use;
-   * VHOST_USER_F_PROTOCOL_FEATURES is negotiated by itself.
+   * Features, protocol features, ownership, queue and slot limits. `wanted` are the virtio features that the driver can use, or
+   * a function that chooses among those on offer; VHOST_USER_F_PROTOCOL_FEATURES is negotiated by itself.
    */
-  async negotiate(wanted: bigint): Promise<NegotiatedLink> {
+  async negotiate(wanted: bigint | ((offered: bigint) => bigint)): Promise<NegotiatedLink> {
     const offered = await this.#ask(M.GET_FEATURES);
     this.#protocolBit = offered & VHOST_USER_F_PROTOCOL_FEATURES;
     if (this.#protocolBit !== 0n) {
@@ -107,7 +107,8 @@ export class FrontEndSession {
     await this.#tell(M.SET_OWNER, { kind: 'none' });
     await this.#setStatus(0);
     await this.#setStatus(STATUS_ACKNOWLEDGE | STATUS_DRIVER);
-    const features = offered & wanted & ~VHOST_USER_F_PROTOCOL_FEATURES;
+    const chosen = typeof wanted === 'bigint' ? wanted : wanted(offered);
+    const features = offered & chosen & ~VHOST_USER_F_PROTOCOL_FEATURES;
     await this.#set(M.SET_FEATURES, features | this.#protocolBit);
     await this.#setStatus(STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FEATURES_OK);
     return { features, protocolFeatures: this.#protocolFeatures, queuePairs, memorySlots: this.#slots };
@@ -155,13 +156,13 @@ export class FrontEndSession {
     await this.#setStatus(STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FEATURES_OK | STATUS_DRIVER_OK);
   }
 
-  /** Takes a virtqueue back. When it resolves the back end has let go of the ring; returns the next entry it would take. */
+  /** Takes a virtqueue back. When it resolves the back end has let go of the ring; returns its base. */
   async stopVring(index: number): Promise<number> {
     const answer = await this.#request(M.GET_VRING_BASE, { kind: 'vringState', index, num: 0 });
     if (answer.payload.kind !== 'vringState' || answer.payload.index !== index) {
       throw new VhostProtocolError('GET_VRING_BASE', 'reply', `is not about vring ${index}`);
     }
-    return answer.payload.num & 0xffff;
+    return answer.payload.num;
   }
 
   /** Returns false if the back end refuses the MTU, or cannot be told. */

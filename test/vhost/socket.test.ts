@@ -181,7 +181,7 @@ t.test('sockets', { skip: cannotRun }, async (t) => {
     await one.port.close();
     t.equal(await ended, true, 'the end of the connection is something to read');
     t.notOk(front.alive());
-    t.equal(await control.readable(channel.fd, 1), true);
+    t.equal(await control.readable(channel.fd, 1000), true);
     front.close();
     os.close(memory);
     const left = os.eventfd();

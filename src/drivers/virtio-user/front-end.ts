@@ -7,36 +7,22 @@
  * when a back end dies, so the lcores go on polling and see a ring that does not move. (A back end is different: its guest's
  * memory must be unmapped at once, so net_vhost's sessions run on the control worker.)
  */
-import {
-  QUEUE_GATE_ENABLED,
-  QUEUE_GATE_READY,
-  QUEUE_PEER,
-  VQ_EVENT_IDX,
-  VQ_MERGEABLE,
-} from '../../../assembly/layout.js';
+import { QUEUE_GATE_ENABLED, QUEUE_GATE_READY, QUEUE_PEER } from '../../../assembly/layout.js';
 import type { Eal } from '../../eal/eal.js';
 import { withQueueLock } from '../../eal/queue-lock.js';
 import { ViaductError } from '../../errors.js';
-import {
-  featureNames,
-  VIRTIO_F_ANY_LAYOUT,
-  VIRTIO_F_VERSION_1,
-  VIRTIO_NET_F_MQ,
-  VIRTIO_NET_F_MRG_RXBUF,
-  VIRTIO_RING_F_EVENT_IDX,
-} from '../../vhost/features.js';
+import { featureNames, VIRTIO_F_ANY_LAYOUT, VIRTIO_F_VERSION_1 } from '../../vhost/features.js';
 import { FrontEndSession, type WaitReadable } from '../../vhost/frontend.js';
+import { freshVringBase } from '../../vhost/vring-layout.js';
 import { setGates } from '../queue.js';
 import type { PortSlot } from '../types.js';
+import { chooseFeatures, type DriverWishes, ringShape } from './driver-features.js';
 import { type Connection, FOR_EVER_MS, Latch, type Transport } from './transport.js';
 import type { Vring } from './vring.js';
 
 const OPEN = QUEUE_GATE_READY | QUEUE_GATE_ENABLED;
 /** Pause before a back end that went away is looked for again. */
 const RETRY_MS = 100;
-/** virtio 1.2 section 5.1.6: with num_buffers, and the legacy one without. */
-const HDR_LEN = 12;
-const LEGACY_HDR_LEN = 10;
 
 export interface FrontEndQueue {
   readonly vring: Vring;
@@ -49,7 +35,7 @@ export interface FrontEndOptions {
   readonly eal: Eal;
   readonly slot: PortSlot;
   readonly transport: Transport;
-  readonly mrgRxbuf: boolean;
+  readonly wishes: DriverWishes;
   /** By vring index: rx 0, tx 0, rx 1, tx 1, ... */
   readonly queues: readonly FrontEndQueue[];
 }
@@ -155,29 +141,25 @@ export class FrontEnd {
   }
 
   async #bringUp(session: FrontEndSession, connection: Connection): Promise<void> {
-    const { eal, slot, queues, mrgRxbuf } = this.#options;
+    const { eal, slot, queues, wishes } = this.#options;
     const pairs = queues.length >>> 1;
-    let wanted = VIRTIO_F_VERSION_1 | VIRTIO_F_ANY_LAYOUT | VIRTIO_RING_F_EVENT_IDX;
-    if (mrgRxbuf) wanted |= VIRTIO_NET_F_MRG_RXBUF;
-    if (pairs > 1) wanted |= VIRTIO_NET_F_MQ;
-    const { features, queuePairs } = await session.negotiate(wanted);
-    const has = (feature: bigint): boolean => (features & feature) !== 0n;
-    if (!has(VIRTIO_F_VERSION_1 | VIRTIO_F_ANY_LAYOUT)) {
+    const { features, queuePairs } = await session.negotiate((offered) => chooseFeatures(offered, wishes));
+    if ((features & (VIRTIO_F_VERSION_1 | VIRTIO_F_ANY_LAYOUT)) === 0n) {
       const list = featureNames(features).join(', ') || 'nothing';
       throw refused(slot, `the back end offers ${list}, but neither VIRTIO_F_VERSION_1 nor VIRTIO_F_ANY_LAYOUT`);
     }
     if (queuePairs < pairs) {
       throw refused(slot, `the back end has ${queuePairs} queue pairs, but the port is configured with ${pairs}`);
     }
-    const flags = (has(VIRTIO_RING_F_EVENT_IDX) ? VQ_EVENT_IDX : 0) | (has(VIRTIO_NET_F_MRG_RXBUF) ? VQ_MERGEABLE : 0);
-    const hdrLen = has(VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MRG_RXBUF) ? HDR_LEN : LEGACY_HDR_LEN;
-    for (const { vring } of queues) vring.init(flags, hdrLen);
+    const shapes = queues.map((_, index) => ringShape(features, index));
+    for (const [index, { vring }] of queues.entries()) vring.init(shapes[index]!);
     this.#setPeers(connection.peer);
     const size = BigInt(eal.memory.endAddress);
     await session.shareMemory([{ guestAddress: 0n, userAddress: 0n, size, mmapOffset: 0n, fd: connection.memoryFd }]);
     for (const [index, { vring, kickFd, callFd }] of queues.entries()) {
       const [desc, avail, used] = [BigInt(vring.desc), BigInt(vring.avail), BigInt(vring.used)];
-      await session.startVring(index, { size: vring.size, desc, avail, used, base: 0, kickFd, callFd });
+      const base = freshVringBase(shapes[index]!.packed);
+      await session.startVring(index, { size: vring.size, desc, avail, used, base, kickFd, callFd });
     }
     for (const index of queues.keys()) await session.enableVring(index, true);
     await session.driverOk();

@@ -3,7 +3,7 @@
  *
  *   | descriptors, 16 × size | driver area, 6 + 2 × size | device area, 6 + 8 × size | cookies, 8 × size | headers, 64 × size |
  *
- * The first three are the split ring of virtio 1.2 section 2.7. The cookies (mbufs that are lent to the back end) and the
+ * The first three are the split ring of virtio 1.2 section 2.7; a packed one (section 2.8) needs 4 bytes of each area. The cookies (mbufs that are lent to the back end) and the
  * headers (for packets whose headroom cannot take one) are the driver's own.
  */
 import {
@@ -15,16 +15,17 @@ import {
   QUEUE_HDR_LEN,
   QUEUE_HDRS,
   QUEUE_LOCK,
+  QUEUE_OFFLOADS,
   QUEUE_PATH,
   QUEUE_STOP_CAUSE,
   QUEUE_USED,
   QUEUE_VQ_FLAGS,
   QUEUE_VQ_SIZE,
-  VQ_PATH_SPLIT,
 } from '../../../assembly/layout.js';
 import type { Eal } from '../../eal/eal.js';
 import type { Memzone } from '../../eal/memzone.js';
 import { withQueueLock } from '../../eal/queue-lock.js';
+import type { RingShape } from './driver-features.js';
 
 const roundUp = (bytes: number): number => Math.ceil(bytes / CACHE_LINE) * CACHE_LINE;
 
@@ -59,7 +60,7 @@ export class Vring {
   }
 
   /** An empty ring for a new connection. The queue's gates are shut, and drain() has come since the last connection. */
-  init(flags: number, hdrLen: number): void {
+  init({ flags, path, hdrLen, offloads }: RingShape): void {
     const { memory, wasm } = this.#eal;
     const { queue } = this;
     withQueueLock(memory, queue, () => {
@@ -74,7 +75,8 @@ export class Vring {
       set(QUEUE_USED, this.used);
       set(QUEUE_HDR_LEN, hdrLen);
       set(QUEUE_VQ_FLAGS, flags);
-      set(QUEUE_PATH, VQ_PATH_SPLIT);
+      set(QUEUE_PATH, path);
+      set(QUEUE_OFFLOADS, offloads);
       set(QUEUE_COOKIES, this.#cookies);
       set(QUEUE_HDRS, this.#hdrs);
       set(QUEUE_STOP_CAUSE, 0);
