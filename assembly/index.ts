@@ -12,7 +12,7 @@ export {
 } from './mem/ring';
 export { regionTranslate } from './mem/region';
 export { virtioQueueDrain, virtioQueueInit } from './pmd/virtio';
-export { lcoreArm, lcoreDisarm, lcoreWake, rxBurst, txBurst } from './port';
+export { lcoreArm, lcoreDisarm, lcoreWake, rxBurst, txBurst, txPrepare } from './port';
 export { lcoreRun } from './forward/run';
 export { switchFlushPort, switchInit, switchLearn, switchLookup, switchSweep } from './forward/l2-table';
 export { checksumUpdate16, checksumUpdate32, rawChecksum, rawChecksumMbuf } from './net/checksum';
@@ -28,4 +28,4 @@ export {
 export { parsePacket } from './net/parse';
 export { mbufPrivateHead } from './net/private';
 export { flowHash, retaLookup, toeplitzHash, toeplitzInit } from './net/toeplitz';
-export { vlanInsert, vlanStrip } from './net/vlan';
+export { qinqStrip, vlanInsert, vlanStrip } from './net/vlan';

@@ -86,6 +86,8 @@ export const LCORE_RXQ_COUNT: u32 = 48;
 /** u32, u32: memory for the packet function that runs on this lcore (its bursts): address, bytes. */
 export const LCORE_ARENA: u32 = 52;
 export const LCORE_ARENA_BYTES: u32 = 56;
+/** u32: PREPARE_*: why the lcore's last txPrepare stopped, 0 when it took every packet. DPDK's rte_errno. */
+export const LCORE_PREPARE_FAULT: u32 = 60;
 /** Room of the LCORE_RXQS array that src/eal makes for each lcore. */
 export const MAX_LCORE_RXQS: u32 = 1024;
 /** u64 counters, written by the lcore itself. */
@@ -93,6 +95,14 @@ export const LCORE_POLLS: u32 = 64;
 export const LCORE_BUSY_POLLS: u32 = 72;
 export const LCORE_SLEEPS: u32 = 80;
 export const LCORE_WAKEUPS: u32 = 88;
+/** u32: 1 while the lcore's loop promises to send what is put off (lcoreFlush) before it sleeps or does anything else. */
+export const LCORE_MODERATED: u32 = 96;
+/** u32: microseconds of a monotonic clock that wraps, as of the loop's last look at it. */
+export const LCORE_NOW_US: u32 = 100;
+/** u32, u32[MAX_OWED]: queues of which this lcore owes the peer a notification. */
+export const LCORE_OWED_COUNT: u32 = 104;
+export const LCORE_OWED: u32 = 128;
+export const MAX_OWED: u32 = 32;
 
 /** Lcore id of a caller that is no lcore (control plane): mempool caches are passed over. */
 export const LCORE_ANY: u32 = 0xffff_ffff;
@@ -135,6 +145,8 @@ export const PORT_DEVICE: u32 = 40;
 export const PORT_GENERATION: u32 = 44;
 /** u32: PMD_* of its queues. */
 export const PORT_PMD: u32 = 48;
+/** u16[RETA_SIZE]: tx queue of a flow by its hash, among those that run; kept by src/forward/steering.ts. */
+export const PORT_RETA: u32 = 256;
 
 export const PORT_STATE_UNUSED: u32 = 0;
 export const PORT_STATE_PROBED: u32 = 1;
@@ -166,6 +178,10 @@ export const QUEUE_NB_DESC: u32 = 36;
 /** u32: null and ring pmds: frame length to make up; address of the mem/ring. */
 export const QUEUE_RING: u32 = 40;
 export const QUEUE_FRAME_LEN: u32 = 44;
+/** u32: ETH_RX_OFFLOAD_* or ETH_TX_OFFLOAD_* that are enabled on this queue, ETH_RX_PTYPES besides. */
+export const QUEUE_ETH_OFFLOADS: u32 = 48;
+/** u32: address of the port's Toeplitz table (toeplitzInit) where RSS_HASH is enabled. */
+export const QUEUE_RSS_TABLE: u32 = 52;
 // line 1: the virtqueue, written by the control plane under the lock
 /** u32: entries in the ring. */
 export const QUEUE_VQ_SIZE: u32 = 64;
@@ -236,6 +252,42 @@ export const QUEUE_FULL: u32 = 296;
 export const QUEUE_NO_MBUF: u32 = 304;
 /** u64[DROP_COUNT]: drops by cause. */
 export const QUEUE_DROPS: u32 = 320;
+/** u64[SIZE_BIN_COUNT], vhost and virtio pmds: frames by length, DPDK's bins: below 64, 64, 65-127, ... 1024-1518, 1519 on. */
+export const QUEUE_SIZE_BINS: u32 = 512;
+export const SIZE_BIN_COUNT: u32 = 8;
+/** u64, vhost and virtio pmds: frames to a group, broadcast not among them; broadcast frames. */
+export const QUEUE_MULTICAST: u32 = 576;
+export const QUEUE_BROADCAST: u32 = 584;
+/** u64[BURST_BIN_COUNT]: bursts by packets: bin n holds those of 2^n to 2^(n+1) - 1. */
+export const QUEUE_BURST_BINS: u32 = 592;
+export const BURST_BIN_COUNT: u32 = 10;
+/** u64: notifications that could not be sent (its descriptor took none); those put off by coalescing. */
+export const QUEUE_NOTIFY_ERRORS: u32 = 672;
+export const QUEUE_POSTPONED: u32 = 680;
+/** u64, rx: times that its lcore went to sleep, and that packets waited here when it came back. */
+export const QUEUE_SLEEPS: u32 = 688;
+export const QUEUE_WAKEUPS: u32 = 696;
+// from 704: notification coalescing, vhost pmd (assembly/virtio/coalesce.ts)
+/** u32, written by the control plane: COALESCE_*, then microseconds and used entries after which it is sent at the latest. */
+export const QUEUE_COALESCE: u32 = 704;
+export const QUEUE_COALESCE_US: u32 = 708;
+export const QUEUE_COALESCE_FRAMES: u32 = 712;
+/** u32: used entries that no notification told of yet while one is put off; 0 = none is. When it must be sent (LCORE_NOW_US). */
+export const QUEUE_OWED: u32 = 716;
+export const QUEUE_OWED_DEADLINE: u32 = 720;
+/** u32: address of the lcore whose LCORE_OWED lists the queue, 0 for none. */
+export const QUEUE_OWER: u32 = 724;
+/** u32, adaptive: when this measurement of the load began, QUEUE_PACKETS (low word) then; 1 = the last one found load. */
+export const QUEUE_LOAD_SINCE: u32 = 728;
+export const QUEUE_LOAD_PACKETS: u32 = 732;
+export const QUEUE_LOADED: u32 = 736;
+/** u32: frame length that the next burst is expected to be of (assembly/stats.ts). */
+export const QUEUE_EXPECTED_LEN: u32 = 740;
+
+export const COALESCE_OFF: u32 = 0;
+export const COALESCE_ON: u32 = 1;
+/** Only under load: see assembly/virtio/coalesce.ts. */
+export const COALESCE_ADAPTIVE: u32 = 2;
 
 export const RING_FRESH: u32 = 0;
 export const RING_STARTED: u32 = 1;
@@ -254,6 +306,10 @@ export const QUEUE_SEGMENT_DONE: u32 = 928;
 export const QUEUE_SEGMENTS: u32 = 932;
 /** u32: where num_buffers of the packet's header stands, 0 while no header is written. */
 export const QUEUE_NUM_BUFFERS: u32 = 936;
+/** u32: descriptors of chains and tables that this burst has walked. */
+export const QUEUE_WALKED: u32 = 940;
+/** A burst ends once it has walked as many for each packet asked for, and one lap of the ring besides (G14). */
+export const WALKS_PER_PACKET: u32 = 64;
 
 // from 1024: u64[MAX_CHAINS], packed device side: used descriptors of a packet that is not whole yet (length | id << 32 | slot << 48)
 export const QUEUE_SHADOW: u32 = 1024;
@@ -295,6 +351,41 @@ export const OFFLOAD_ECN: u32 = 8;
 export const OFFLOAD_UFO: u32 = 16;
 export const OFFLOAD_USO4: u32 = 32;
 export const OFFLOAD_USO6: u32 = 64;
+
+// What a port's user enables, with DPDK's bits (rte_ethdev.h).
+export const ETH_RX_OFFLOAD_VLAN_STRIP: u32 = 0x0000_0001;
+export const ETH_RX_OFFLOAD_IPV4_CKSUM: u32 = 0x0000_0002;
+export const ETH_RX_OFFLOAD_UDP_CKSUM: u32 = 0x0000_0004;
+export const ETH_RX_OFFLOAD_TCP_CKSUM: u32 = 0x0000_0008;
+export const ETH_RX_OFFLOAD_TCP_LRO: u32 = 0x0000_0010;
+export const ETH_RX_OFFLOAD_QINQ_STRIP: u32 = 0x0000_0020;
+export const ETH_RX_OFFLOAD_SCATTER: u32 = 0x0000_2000;
+export const ETH_RX_OFFLOAD_RSS_HASH: u32 = 0x0008_0000;
+/** Not DPDK's: packet types are wanted (rte_eth_dev_set_ptypes). */
+export const ETH_RX_PTYPES: u32 = 0x8000_0000;
+/** Those that software does to each received packet: all but TCP_LRO and SCATTER. */
+export const ETH_RX_WORK_MASK: u32 = 0x8008_002f;
+export const ETH_TX_OFFLOAD_VLAN_INSERT: u32 = 0x0000_0001;
+export const ETH_TX_OFFLOAD_IPV4_CKSUM: u32 = 0x0000_0002;
+export const ETH_TX_OFFLOAD_UDP_CKSUM: u32 = 0x0000_0004;
+export const ETH_TX_OFFLOAD_TCP_CKSUM: u32 = 0x0000_0008;
+export const ETH_TX_OFFLOAD_TCP_TSO: u32 = 0x0000_0020;
+export const ETH_TX_OFFLOAD_UDP_TSO: u32 = 0x0000_0040;
+export const ETH_TX_OFFLOAD_QINQ_INSERT: u32 = 0x0000_0100;
+export const ETH_TX_OFFLOAD_MT_LOCKFREE: u32 = 0x0000_4000;
+export const ETH_TX_OFFLOAD_MULTI_SEGS: u32 = 0x0000_8000;
+export const ETH_TX_OFFLOAD_MBUF_FAST_FREE: u32 = 0x0001_0000;
+
+/** Why txPrepare refuses a packet. */
+export const PREPARE_OK: u32 = 0;
+export const PREPARE_QUEUE: u32 = 1; // no such port, or no such queue
+export const PREPARE_LENGTH: u32 = 2; // shorter than an Ethernet header, longer than MAX_FRAME_LEN
+export const PREPARE_CHAIN: u32 = 3; // pktLen, nbSegs and the segments contradict each other, or too many segments
+export const PREPARE_FLAGS: u32 = 4; // flags that exclude each other, or without TX_IPV4 or TX_IPV6
+export const PREPARE_HEADERS: u32 = 5; // l2Len, l3Len, l4Len or the flags contradict the packet's headers
+export const PREPARE_SPLIT_HEADERS: u32 = 6; // headers not all in the first segment
+export const PREPARE_SEGSZ: u32 = 7; // tsoSegsz of 0, or so small that there would be too many segments
+export const PREPARE_SHARED: u32 = 8; // the checksum field must be written, but others refer to the bytes
 
 export const VQ_PATH_SPLIT: u32 = 0;
 export const VQ_PATH_PACKED: u32 = 1;
@@ -364,6 +455,12 @@ export const STREAM_POOL: u32 = 40;
 export const STREAM_LIMIT: u32 = 44;
 /** u32: ENGINE_* that the stream goes on with once STREAM_LIMIT is used up (`start tx_first`). */
 export const STREAM_NEXT_ENGINE: u32 = 48;
+/** u32, csum: CSUM_*: what the tx port does itself. */
+export const STREAM_CSUM: u32 = 52;
+/** u32, csum: payload bytes of the segments that TCP packets shall be cut into; 0 = they stay as they are. */
+export const STREAM_TSO_SEGSZ: u32 = 56;
+/** u32, flowgen: how many flows it goes through. */
+export const STREAM_FLOW_COUNT: u32 = 60;
 /** u64 counters: testpmd's forward statistics. */
 export const STREAM_RX_PACKETS: u32 = 64;
 export const STREAM_TX_PACKETS: u32 = 72;
@@ -372,6 +469,17 @@ export const STREAM_TX_DROPPED: u32 = 80;
 export const STREAM_FILTERED: u32 = 88;
 /** u64: packets that the switch flooded (copies are in STREAM_TX_PACKETS). */
 export const STREAM_FLOODED: u32 = 96;
+/** u64, csum: packets whose port found a bad checksum: IP, L4. */
+export const STREAM_BAD_IP_CKSUM: u32 = 104;
+export const STREAM_BAD_L4_CKSUM: u32 = 112;
+/** u32, flowgen: number of the next packet's flow. */
+export const STREAM_FLOW_NEXT: u32 = 120;
+/** u32: Toeplitz table when the stream steers packets by their flow, else 0. */
+export const STREAM_STEER_TABLE: u32 = 128;
+/** u32: lcore's working area for that, STEER_SCRATCH_SIZE bytes. */
+export const STREAM_STEER_SCRATCH: u32 = 132;
+/** u32: 1 = STREAM_TX_QUEUE takes all as long as it runs, the others only instead of it. */
+export const STREAM_STEER_OWN_FIRST: u32 = 136;
 
 export const ENGINE_IO: u32 = 0;
 export const ENGINE_MAC: u32 = 1;
@@ -379,6 +487,21 @@ export const ENGINE_MACSWAP: u32 = 2;
 export const ENGINE_RXONLY: u32 = 3;
 export const ENGINE_TXONLY: u32 = 4;
 export const ENGINE_L2: u32 = 5;
+export const ENGINE_CSUM: u32 = 6;
+export const ENGINE_FLOWGEN: u32 = 7;
+export const ENGINE_ICMPECHO: u32 = 8;
+export const ENGINE_5TSWAP: u32 = 9;
+
+/** STREAM_CSUM: checksums that are left to the tx port, and whether the MAC addresses are written as the mac engine does. */
+export const CSUM_IP_HW: u32 = 1;
+export const CSUM_UDP_HW: u32 = 2;
+export const CSUM_TCP_HW: u32 = 4;
+export const CSUM_WRITE_MACS: u32 = 8;
+
+/** u32[MAX_BURST]: packets of one tx queue, picked out of a burst. */
+export const STEER_SCRATCH_SIZE: u32 = 2048;
+/** Entries of a port's redirection table. */
+export const RETA_SIZE: u32 = 128;
 
 /** txonly template at STREAM_STATE: u32 segment count, u32 lengths of the segments, then the header bytes. */
 export const TXONLY_SEGMENT_COUNT: u32 = 0;
@@ -467,6 +590,8 @@ export const MBUF_F_RX_L4_CKSUM_GOOD: u32 = 0x0000_0100;
 /** Both bits: the data is whole, its checksum is not there yet. */
 export const MBUF_F_RX_L4_CKSUM_NONE: u32 = 0x0000_0108;
 export const MBUF_F_RX_QINQ_STRIPPED: u32 = 0x0000_8000;
+/** MBUF_VLAN_TCI_OUTER holds the outer of two tags. */
+export const MBUF_F_RX_QINQ: u32 = 0x0000_4000;
 /** One packet made of several: tsoSegsz tells their payload. */
 export const MBUF_F_RX_LRO: u32 = 0x0001_0000;
 // Send: what is still to be done to the packet. l2Len, l3Len, l4Len, tsoSegsz tell where.

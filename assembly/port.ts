@@ -20,12 +20,14 @@ import {
   PORT_SIZE,
   PORT_TXQ_COUNT,
   PORT_TXQS,
+  PREPARE_QUEUE,
   QUEUE_FRAME_LEN,
   QUEUE_PMD,
   QUEUE_RUN,
   QUEUE_WAITER,
 } from './layout';
 import { nullRxBurst, nullTxBurst } from './pmd/null';
+import { prepareBurst, preparedWith } from './pmd/prepare';
 import { ringRxArm, ringRxBurst, ringTxBurst } from './pmd/ring';
 import { vhostRxArm, vhostRxBurst, vhostRxDisarm, vhostTxBurst } from './pmd/vhost';
 import { virtioRxArm, virtioRxBurst, virtioRxDisarm, virtioTxBurst } from './pmd/virtio';
@@ -55,6 +57,18 @@ export function txBurst(lcoreId: u32, port: u32, queue: u32, burst: usize, count
   if (pmd == PMD_VIRTIO) return virtioTxBurst(lcoreId, txq, burst, count);
   if (pmd == PMD_RING) return ringTxBurst(lcoreId, txq, burst, count);
   if (pmd == PMD_NULL) return nullTxBurst(lcoreId, txq, burst, count);
+  return 0;
+}
+
+/**
+ * Makes packets ready for txBurst: fills what checksum and segmentation offloads expect, refuses what cannot be sent. Returns
+ * how many are ready; the packet after them is the one that LCORE_PREPARE_FAULT speaks of.
+ */
+export function txPrepare(lcoreId: u32, port: u32, queue: u32, burst: usize, count: u32): u32 {
+  if (port < MAX_PORTS && queue < load<u32>(PORT_BASE + port * PORT_SIZE, PORT_TXQ_COUNT)) {
+    return prepareBurst(lcoreId, burst, count);
+  }
+  preparedWith(lcoreId, PREPARE_QUEUE);
   return 0;
 }
 

@@ -32,6 +32,7 @@ export type { Memzone } from './eal/memzone.js';
 
 export { Burst, type Objects } from './burst.js';
 export { MbufView } from './mbuf.js';
+export { type MbufFlag, MbufFlags, mbufFlagNames, PacketType, packetTypeName } from './mbuf-flags.js';
 export { Mempool, type MempoolOptions, type PktmbufPoolOptions } from './mempool.js';
 export { Ring, type RingOptions } from './ring.js';
 
@@ -41,6 +42,8 @@ export { type DropCause, dropCauses, explainStop, type StopCause, stopCauses } f
 export { Port, type ProbeOptions, type RxQueueConf, type TxQueueConf } from './ethdev/port.js';
 export type { PortState } from './ethdev/port-state.js';
 export { findPort, ports } from './ethdev/port-table.js';
+export type { TxPrepareFault } from './ethdev/prepare.js';
+export type { RxQueueInfo, TxQueueInfo } from './ethdev/queue-conf.js';
 export type {
   DescriptorLimits,
   LinkStatus,

@@ -20,6 +20,7 @@ import {
   MBUF_TSO_SEGSZ,
   MBUF_UDATA,
   MBUF_VLAN_TCI,
+  MBUF_VLAN_TCI_OUTER,
 } from '../assembly/layout.js';
 import type { MemContext } from './eal/context.js';
 import { ViaductError } from './errors.js';
@@ -41,6 +42,7 @@ const BUF_LEN_W = MBUF_BUF_LEN >>> 2;
 const NB_SEGS_H = MBUF_NB_SEGS >>> 1;
 const PORT_H = MBUF_PORT >>> 1;
 const VLAN_TCI_H = MBUF_VLAN_TCI >>> 1;
+const VLAN_TCI_OUTER_H = MBUF_VLAN_TCI_OUTER >>> 1;
 const L3_LEN_H = MBUF_L3_LEN >>> 1;
 const TSO_SEGSZ_H = MBUF_TSO_SEGSZ >>> 1;
 const UDATA_H = MBUF_UDATA >>> 1;
@@ -152,7 +154,7 @@ export class MbufView {
     return this.#u32[(this.#handle >>> 2) + POOL_W]!;
   }
 
-  /** Offload flags, MBUF_F_*. */
+  /** Offload flags: `m.olFlags & MbufFlags.RX_VLAN`. */
   get olFlags(): number {
     return this.#u32[(this.#handle >>> 2) + OL_FLAGS_W]!;
   }
@@ -163,7 +165,7 @@ export class MbufView {
     this.#u32[index] = (this.#u32[index]! & ATTACHED) | (flags & ~ATTACHED);
   }
 
-  /** Packet type, RTE_PTYPE_* bits. */
+  /** Packet type, see PacketType and packetTypeName(); 0 where nobody has looked. */
   get packetType(): number {
     return this.#u32[(this.#handle >>> 2) + PACKET_TYPE_W]!;
   }
@@ -172,7 +174,7 @@ export class MbufView {
     this.#u32[(this.#handle >>> 2) + PACKET_TYPE_W] = type;
   }
 
-  /** Flow hash. */
+  /** Flow hash, with RX_RSS_HASH. */
   get hash(): number {
     return this.#u32[(this.#handle >>> 2) + HASH_W]!;
   }
@@ -181,13 +183,22 @@ export class MbufView {
     this.#u32[(this.#handle >>> 2) + HASH_W] = hash;
   }
 
-  /** VLAN tag control information. */
+  /** VLAN tag control information: with RX_VLAN the tag that the packet had, with TX_VLAN the one that it shall get. */
   get vlanTci(): number {
     return this.#u16[(this.#handle >>> 1) + VLAN_TCI_H]!;
   }
 
   set vlanTci(tci: number) {
     this.#u16[(this.#handle >>> 1) + VLAN_TCI_H] = tci;
+  }
+
+  /** The same of the outer of two tags, with RX_QINQ and TX_QINQ. */
+  get vlanTciOuter(): number {
+    return this.#u16[(this.#handle >>> 1) + VLAN_TCI_OUTER_H]!;
+  }
+
+  set vlanTciOuter(tci: number) {
+    this.#u16[(this.#handle >>> 1) + VLAN_TCI_OUTER_H] = tci;
   }
 
   /** Bytes of the L2 header, for offloads. */

@@ -81,7 +81,11 @@ export function toeplitzHash(table: u32, data: u32, length: u32): u32 {
  * MBUF_F_RX_RSS_HASH. `table` is toeplitzInit's.
  */
 export function flowHash(mbuf: u32, table: u32): u32 {
-  const ptype = parsePacket(mbuf);
+  return parsedFlowHash(mbuf, parsePacket(mbuf), table);
+}
+
+/** flowHash of a packet that was parsed just now. */
+export function parsedFlowHash(mbuf: u32, ptype: u32, table: u32): u32 {
   let hash: u32 = 0;
   if (ptype & RTE_PTYPE_L3_MASK) {
     const ip = mbufData(mbuf) + <u32>load<u8>(mbuf, MBUF_L2_LEN);

@@ -3,16 +3,21 @@ import {
   ETHER_HDR_LEN,
   MBUF_DATA_LEN,
   MBUF_DATA_OFF,
+  MBUF_F_RX_QINQ,
+  MBUF_F_RX_QINQ_STRIPPED,
   MBUF_F_RX_VLAN,
   MBUF_F_RX_VLAN_STRIPPED,
   MBUF_L2_LEN,
   MBUF_OL_FLAGS,
   MBUF_PKT_LEN,
   MBUF_VLAN_TCI,
+  MBUF_VLAN_TCI_OUTER,
 } from '../layout';
 import { mbufData } from '../mem/mbuf';
-import { be16, ETHER_TYPE, ETHER_TYPE_VLAN, VLAN_TAG_LEN } from './headers';
+import { be16, ETHER_TYPE, ETHER_TYPE_QINQ, ETHER_TYPE_VLAN, VLAN_TAG_LEN } from './headers';
 import { segmentIsPrivate } from './private';
+
+const BOTH_STRIPPED: u32 = MBUF_F_RX_VLAN | MBUF_F_RX_VLAN_STRIPPED | MBUF_F_RX_QINQ | MBUF_F_RX_QINQ_STRIPPED;
 
 /** Moves the two MAC addresses. The places may overlap: all is loaded before anything is stored. */
 // @ts-ignore: decorator
@@ -47,6 +52,26 @@ export function vlanStrip(mbuf: u32): u32 {
   moveStart(mbuf, VLAN_TAG_LEN);
   const l2 = <u32>load<u8>(mbuf, MBUF_L2_LEN);
   if (l2 >= ETHER_HDR_LEN + VLAN_TAG_LEN) store<u8>(mbuf, l2 - VLAN_TAG_LEN, MBUF_L2_LEN);
+  return 1;
+}
+
+/**
+ * Takes both tags of a frame that has two, 802.1ad or 802.1Q outside and 802.1Q inside, into MBUF_VLAN_TCI_OUTER and
+ * MBUF_VLAN_TCI. 1, or 0 with nothing changed, as vlanStrip.
+ */
+export function qinqStrip(mbuf: u32): u32 {
+  const data = mbufData(mbuf);
+  if (load<u32>(mbuf, MBUF_DATA_LEN) < ETHER_HDR_LEN + 2 * VLAN_TAG_LEN) return 0;
+  const outer = be16(load<u16>(data, ETHER_TYPE));
+  if (outer != ETHER_TYPE_QINQ && outer != ETHER_TYPE_VLAN) return 0;
+  if (be16(load<u16>(data, ETHER_TYPE + VLAN_TAG_LEN)) != ETHER_TYPE_VLAN || !segmentIsPrivate(mbuf)) return 0;
+  store<u16>(mbuf, be16(load<u16>(data, ETHER_HDR_LEN)), MBUF_VLAN_TCI_OUTER);
+  store<u16>(mbuf, be16(load<u16>(data, ETHER_HDR_LEN + VLAN_TAG_LEN)), MBUF_VLAN_TCI);
+  store<u32>(mbuf, load<u32>(mbuf, MBUF_OL_FLAGS) | BOTH_STRIPPED, MBUF_OL_FLAGS);
+  moveMacs(data + 2 * VLAN_TAG_LEN, data);
+  moveStart(mbuf, 2 * VLAN_TAG_LEN);
+  const l2 = <u32>load<u8>(mbuf, MBUF_L2_LEN);
+  if (l2 >= ETHER_HDR_LEN + 2 * VLAN_TAG_LEN) store<u8>(mbuf, l2 - 2 * VLAN_TAG_LEN, MBUF_L2_LEN);
   return 1;
 }
 

@@ -2,24 +2,24 @@
 import {
   COOKIE_SIZE,
   DROP_LINK_DOWN,
+  ETH_RX_WORK_MASK,
   QUEUE_AVAIL,
   QUEUE_COOKIES,
-  QUEUE_PATH,
+  QUEUE_ETH_OFFLOADS,
   QUEUE_POOL,
   QUEUE_VQ_SIZE,
-  VQ_PATH_PACKED,
 } from '../layout';
 import { mbufFree } from '../mem/mbuf';
+import { rxOffload } from '../net/rx-offload';
 import { countDrop } from '../stats';
 import { packedDriverInit } from '../virtio/packed-driver';
 import { packedDriverReceive, packedDriverRefill } from '../virtio/packed-driver-receive';
-import { packedDriverSend } from '../virtio/packed-driver-send';
 import { armPackedDriver, disarmPacked } from '../virtio/packed-notify';
 import { splitDriverInit } from '../virtio/split-driver';
 import { splitDriverReceive, splitDriverRefill } from '../virtio/split-driver-receive';
-import { splitDriverSend } from '../virtio/split-driver-send';
 import { armDriver, disarmDriver } from '../virtio/split-notify';
 import { enterQueue, leaveQueue } from './lock';
+import { driverSend, isPacked, sendRest } from './send';
 
 export function virtioRxBurst(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
   if (!enterQueue(queue, lcoreId)) return 0;
@@ -31,15 +31,15 @@ export function virtioRxBurst(lcoreId: u32, queue: usize, burst: usize, count: u
     received = splitDriverReceive(lcoreId, queue, burst, count);
     splitDriverRefill(lcoreId, queue);
   }
+  if (load<u32>(queue, QUEUE_ETH_OFFLOADS) & ETH_RX_WORK_MASK) rxOffload(queue, burst, received);
   leaveQueue(queue);
   return received;
 }
 
 export function virtioTxBurst(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
   if (!enterQueue(queue, lcoreId)) return 0;
-  const sent = isPacked(queue)
-    ? packedDriverSend(lcoreId, queue, burst, count)
-    : splitDriverSend(lcoreId, queue, burst, count);
+  let sent = driverSend(lcoreId, queue, burst, count);
+  if (sent < count) sent = sendRest(lcoreId, queue, burst, sent, count);
   leaveQueue(queue);
   return sent;
 }
@@ -57,12 +57,6 @@ export function virtioRxDisarm(lcoreId: u32, queue: usize): void {
   if (!enterQueue(queue, lcoreId)) return;
   disarm(queue);
   leaveQueue(queue);
-}
-
-// @ts-ignore: decorator
-@inline
-function isPacked(queue: usize): bool {
-  return load<u32>(queue, QUEUE_PATH) == VQ_PATH_PACKED;
 }
 
 function disarm(queue: usize): void {

@@ -77,7 +77,8 @@ function prepare(lcoreId: u32, mbuf: u32): u32 {
   const head = mbufPrivateHead(lcoreId, mbuf, max(headers, MIN_HEADERS), load<u32>(mbuf, MBUF_POOL));
   if (head == 0) return 0;
   let ok = true;
-  if (flags & MBUF_F_TX_IP_CKSUM && (flags & MBUF_F_TX_SEG_MASK) == 0) ok = ipv4ChecksumSet(head) == CHECKSUM_WRITTEN;
+  // also of a packet to be segmented: a peer that takes it whole verifies it
+  if (flags & MBUF_F_TX_IP_CKSUM) ok = ipv4ChecksumSet(head) == CHECKSUM_WRITTEN;
   let tags: u32 = 0;
   // The inner tag first: the outer one goes in front of it.
   if (ok && flags & MBUF_F_TX_VLAN) {

@@ -13,6 +13,7 @@ import {
   MBUF_F_HDR_MASK,
   MBUF_F_RX_L4_CKSUM_GOOD,
   MBUF_F_RX_L4_CKSUM_NONE,
+  MBUF_F_RX_LRO,
   MBUF_F_TX_ECN,
   MBUF_F_TX_IPV4,
   MBUF_F_TX_IPV6,
@@ -136,7 +137,7 @@ export function netHeaderIn(queue: usize, mbuf: usize, word: u64, csumOffset: u3
     const payload = frameLen - headers;
     if (payload > gsoSize * MAX_GSO_SEGMENTS) return DROP_OFFLOAD;
     if (payload > gsoSize) {
-      flags |= segment;
+      flags |= segment | MBUF_F_RX_LRO;
       store<u16>(mbuf, <u16>gsoSize, MBUF_TSO_SEGSZ);
     }
   }

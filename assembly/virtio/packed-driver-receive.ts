@@ -28,6 +28,8 @@ import {
 import { mbufFree } from '../mem/mbuf';
 import { mempoolGetBulk } from '../mem/mempool';
 import { countBurst, countDrop, stopQueue } from '../stats';
+import { driverHeaderIn, headerOf } from './driver-header';
+import { asksOffload, HEADER_OK } from './net-header';
 import { isInOrder, unbatchPacked } from './driver-in-order';
 import {
   advance,
@@ -43,7 +45,7 @@ import {
 } from './packed';
 import { COOKIE_CHAIN, COOKIE_NEXT, lentMbuf, NOT_USED, packedCookieAt, usedTailAt } from './packed-driver';
 import { packedNotify } from './packed-notify';
-import { NET_HDR_NUM_BUFFERS } from './split';
+import { NET_HDR_NUM_BUFFERS, NET_HDR_SIZE } from './split';
 import { REFILL } from './split-driver-receive';
 
 /** Puts as many receive buffers into the ring as there are free descriptors and mbufs, in bulks of REFILL. */
@@ -123,8 +125,9 @@ export function packedDriverReceive(lcoreId: u32, queue: usize, burst: usize, co
       store<u64>(mbuf, 0, MBUF_L2_LEN);
       if (head == 0) {
         part = length > hdrLen ? length - hdrLen : 0;
-        buffers = <u32>load<u16>(mbuf + MBUF_SIZE + MBUF_HEADROOM - hdrLen, NET_HDR_NUM_BUFFERS);
-        if (buffers == 0 || hdrLen < NET_HDR_NUM_BUFFERS + 2) buffers = 1;
+        // a header that is not all there says nothing
+        if (length >= hdrLen && hdrLen == NET_HDR_SIZE) buffers = <u32>load<u16>(headerOf(mbuf, hdrLen), NET_HDR_NUM_BUFFERS);
+        if (buffers == 0) buffers = 1;
         store<u32>(mbuf, MBUF_HEADROOM, MBUF_DATA_OFF);
         head = mbuf;
       } else {
@@ -159,6 +162,15 @@ export function packedDriverReceive(lcoreId: u32, queue: usize, burst: usize, co
     }
     store<u32>(head, frameLen, MBUF_PKT_LEN);
     store<u16>(head, <u16>segments, MBUF_NB_SEGS);
+    const word = load<u64>(headerOf(head, hdrLen));
+    if (asksOffload(word)) {
+      const fault = driverHeaderIn(queue, head, headerOf(head, hdrLen), word, frameLen);
+      if (fault != HEADER_OK) {
+        countDrop(queue, fault);
+        mbufFree(<u32>head, lcoreId);
+        continue;
+      }
+    }
     store<u32>(burst + (received << 2), <u32>head);
     received++;
     bytes += frameLen;

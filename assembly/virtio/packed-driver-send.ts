@@ -15,7 +15,6 @@ import {
   QUEUE_DESC,
   QUEUE_FREE_COUNT,
   QUEUE_FREE_HEAD,
-  QUEUE_FULL,
   QUEUE_HDR_LEN,
   QUEUE_HDRS,
   QUEUE_LAST_AVAIL,
@@ -27,7 +26,7 @@ import {
 import { mbufFree } from '../mem/mbuf';
 import { countBurst, countDrop, stopQueue } from '../stats';
 import { isInOrder, unbatchPacked } from './driver-in-order';
-import { netHeaderOut } from './net-header';
+import { fits, hasOffload, netHeaderOut, writeNetHeader } from './net-header';
 import {
   advance,
   availState,
@@ -77,7 +76,10 @@ function reclaim(lcoreId: u32, queue: usize): void {
   store<u32>(queue, freeHead, QUEUE_FREE_HEAD);
 }
 
-/** Sends up to `count` packets of `burst`: they belong to the device until it returns them. */
+/**
+ * Sends up to `count` packets of `burst`, and stops before one that the device cannot take as it is: they belong to the
+ * device until it returns them.
+ */
 export function packedDriverSend(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
   reclaim(lcoreId, queue);
   const table: usize = load<u32>(queue, QUEUE_DESC);
@@ -94,6 +96,8 @@ export function packedDriverSend(lcoreId: u32, queue: usize, burst: usize, count
   let bytes: u64 = 0;
   while (sent < count) {
     const mbuf: usize = load<u32>(burst + (sent << 2));
+    const asked = hasOffload(mbuf);
+    if (asked && !fits(queue, mbuf)) break; // the caller does in software what the device does not
     const segments = <u32>load<u16>(mbuf, MBUF_NB_SEGS);
     const dataOff = load<u32>(mbuf, MBUF_DATA_OFF);
     const data = <usize>load<u32>(mbuf, MBUF_BUF) + dataOff;
@@ -120,7 +124,8 @@ export function packedDriverSend(lcoreId: u32, queue: usize, burst: usize, count
     let at = pushed ? data - hdrLen : <usize>load<u32>(queue, QUEUE_HDRS) + id * CACHE_LINE;
     let length = pushed ? load<u32>(mbuf, MBUF_DATA_LEN) + hdrLen : hdrLen;
     let segment: usize = pushed ? load<u32>(mbuf, MBUF_NEXT) : mbuf;
-    netHeaderOut(queue, at, hdrLen, mbuf);
+    if (asked) netHeaderOut(queue, at, hdrLen, mbuf);
+    else writeNetHeader(at, hdrLen);
     for (let left = needed; left != 0; left--) {
       const desc = table + positionIndex(position) * PACKED_DESC_SIZE;
       const flags = availState(positionWrap(position)) | (left == 1 ? 0 : PACKED_F_NEXT);
@@ -146,6 +151,5 @@ export function packedDriverSend(lcoreId: u32, queue: usize, burst: usize, count
     packedNotify(queue, load<u32>(queue, QUEUE_USED), position);
     countBurst(queue, sent - dropped, bytes);
   }
-  if (sent < count) store<u64>(queue, load<u64>(queue, QUEUE_FULL) + (count - sent), QUEUE_FULL);
   return sent;
 }

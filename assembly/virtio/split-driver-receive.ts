@@ -29,6 +29,8 @@ import {
 import { mbufFree } from '../mem/mbuf';
 import { mempoolGetBulk } from '../mem/mempool';
 import { countBurst, countDrop, stopQueue } from '../stats';
+import { driverHeaderIn, headerOf } from './driver-header';
+import { asksOffload, HEADER_OK } from './net-header';
 import {
   AVAIL_ENTRY_SIZE,
   DESC_F_WRITE,
@@ -171,6 +173,15 @@ export function splitDriverReceive(lcoreId: u32, queue: usize, burst: usize, cou
       }
       store<u32>(head, frameLen, MBUF_PKT_LEN);
       if (segments != 1) store<u16>(head, <u16>segments, MBUF_NB_SEGS);
+      const word = load<u64>(headerOf(head, hdrLen));
+      if (asksOffload(word)) {
+        const fault = driverHeaderIn(queue, head, headerOf(head, hdrLen), word, frameLen);
+        if (fault != HEADER_OK) {
+          countDrop(queue, fault);
+          mbufFree(<u32>head, lcoreId);
+          continue;
+        }
+      }
       store<u32>(burst + (received << 2), <u32>head);
       received++;
       bytes += frameLen;

@@ -16,7 +16,6 @@ import {
   QUEUE_DESC,
   QUEUE_FREE_COUNT,
   QUEUE_FREE_HEAD,
-  QUEUE_FULL,
   QUEUE_HDR_LEN,
   QUEUE_HDRS,
   QUEUE_LAST_AVAIL,
@@ -27,7 +26,7 @@ import {
 } from '../layout';
 import { mbufFree } from '../mem/mbuf';
 import { countBurst, countDrop, stopQueue } from '../stats';
-import { netHeaderOut } from './net-header';
+import { fits, hasOffload, netHeaderOut, writeNetHeader } from './net-header';
 import {
   AVAIL_ENTRY_SIZE,
   DESC_F_NEXT,
@@ -89,7 +88,10 @@ export function splitDriverReclaim(lcoreId: u32, queue: usize): void {
   store<u32>(queue, (lastUsed + waiting) & 0xffff, QUEUE_LAST_USED);
 }
 
-/** Sends up to `count` packets of `burst`: they belong to the device until it returns them. */
+/**
+ * Sends up to `count` packets of `burst`, and stops before one that the device cannot take as it is: they belong to the
+ * device until it returns them.
+ */
 export function splitDriverSend(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
   splitDriverReclaim(lcoreId, queue);
   const table: usize = load<u32>(queue, QUEUE_DESC);
@@ -105,6 +107,8 @@ export function splitDriverSend(lcoreId: u32, queue: usize, burst: usize, count:
   let next = before;
   while (sent < count) {
     const mbuf: usize = load<u32>(burst + (sent << 2));
+    const asked = hasOffload(mbuf);
+    if (asked && !fits(queue, mbuf)) break; // the caller does in software what the device does not
     const segments = <u32>load<u16>(mbuf, MBUF_NB_SEGS);
     const dataOff = load<u32>(mbuf, MBUF_DATA_OFF);
     const data = <usize>load<u32>(mbuf, MBUF_BUF) + dataOff;
@@ -128,7 +132,7 @@ export function splitDriverSend(lcoreId: u32, queue: usize, burst: usize, count:
     let desc = descAt(table, index);
     let following = <u32>load<u16>(desc, DESC_NEXT);
     if (pushed) {
-      netHeaderOut(queue, data - hdrLen, hdrLen, mbuf);
+      putHeader(queue, data - hdrLen, hdrLen, mbuf, asked);
       store<u64>(desc, <u64>(data - hdrLen));
       const flags: u64 = segments == 1 ? 0 : DESC_F_NEXT;
       store<u64>(
@@ -138,7 +142,7 @@ export function splitDriverSend(lcoreId: u32, queue: usize, burst: usize, count:
       );
     } else {
       const slot = <usize>load<u32>(queue, QUEUE_HDRS) + index * CACHE_LINE;
-      netHeaderOut(queue, slot, hdrLen, mbuf);
+      putHeader(queue, slot, hdrLen, mbuf, asked);
       store<u64>(desc, <u64>slot);
       store<u64>(desc, ((<u64>following) << 48) | ((<u64>DESC_F_NEXT) << 32) | <u64>hdrLen, DESC_LEN);
     }
@@ -168,6 +172,12 @@ export function splitDriverSend(lcoreId: u32, queue: usize, burst: usize, count:
     notifyDevice(queue, next & 0xffff);
     countBurst(queue, sent - dropped, bytes);
   }
-  if (sent < count) store<u64>(queue, load<u64>(queue, QUEUE_FULL) + (count - sent), QUEUE_FULL);
   return sent;
+}
+
+// @ts-ignore: decorator
+@inline
+function putHeader(queue: usize, at: usize, hdrLen: u32, mbuf: usize, asked: bool): void {
+  if (asked) netHeaderOut(queue, at, hdrLen, mbuf);
+  else writeNetHeader(at, hdrLen);
 }

@@ -22,6 +22,7 @@ import {
   VIRTIO_NET_F_MTU,
 } from '../vhost/features.js';
 import type { Devarg, Devargs } from './devargs.js';
+import { VIRTQUEUE_OFFLOADS } from './eth-offloads.js';
 import { type InprocLink, inprocName, joinInproc } from './inproc.js';
 import type { Driver, DriverInfo, DriverPort, PortSlot } from './types.js';
 import { ControlPlane, type ControlPort, type ControlPortHandlers } from './vhost/control.js';
@@ -131,8 +132,7 @@ class VhostPort implements DriverPort {
       // The guest decides the rings' sizes: the counts of queue setup are taken and mean nothing, as in DPDK.
       rxDescriptors: limits,
       txDescriptors: limits,
-      rxOffloadCapabilities: ['SCATTER'],
-      txOffloadCapabilities: ['MULTI_SEGS'],
+      ...VIRTQUEUE_OFFLOADS,
       speedMbps: SPEED_MBPS,
       driverInfo: {
         iface: path,

@@ -18,6 +18,7 @@ import { replaceKickFd, withQueueLock } from '../eal/queue-lock.js';
 import { ViaductError } from '../errors.js';
 import { featureNames } from '../vhost/features.js';
 import type { Devargs } from './devargs.js';
+import { VIRTQUEUE_OFFLOADS } from './eth-offloads.js';
 import { inprocName } from './inproc.js';
 import {
   type Driver,
@@ -120,8 +121,7 @@ class VirtioUserPort implements DriverPort {
       maxMtu: 65535,
       rxDescriptors: descriptors,
       txDescriptors: descriptors,
-      rxOffloadCapabilities: ['SCATTER'],
-      txOffloadCapabilities: ['MULTI_SEGS'],
+      ...VIRTQUEUE_OFFLOADS,
       speedMbps: 10_000,
       driverInfo: {
         path: this.#path,

@@ -20,18 +20,43 @@ export interface DescriptorLimits {
   readonly default: number;
 }
 
-/** RTE_ETH_RX_OFFLOAD_* names that a driver may advertise. */
-export type RxOffload = 'SCATTER' | 'VLAN_STRIP' | 'TCP_CKSUM' | 'UDP_CKSUM' | 'TCP_LRO';
-/** RTE_ETH_TX_OFFLOAD_* names that a driver may advertise. */
-export type TxOffload = 'MULTI_SEGS' | 'VLAN_INSERT' | 'TCP_CKSUM' | 'UDP_CKSUM' | 'TCP_TSO' | 'MT_LOCKFREE';
+/**
+ * RTE_ETH_RX_OFFLOAD_* names: tags off into the mbuf (VLAN_STRIP, QINQ_STRIP), checksums verified into RX_*_CKSUM_GOOD or
+ * _BAD, the flow hash computed (RSS_HASH), packets of several segments (SCATTER) or made of several packets (TCP_LRO) taken.
+ */
+export type RxOffload =
+  | 'VLAN_STRIP'
+  | 'IPV4_CKSUM'
+  | 'UDP_CKSUM'
+  | 'TCP_CKSUM'
+  | 'TCP_LRO'
+  | 'QINQ_STRIP'
+  | 'SCATTER'
+  | 'RSS_HASH';
+
+/** RTE_ETH_TX_OFFLOAD_* names: what an mbuf's TX_* flags may ask for, and how packets may be handed over. */
+export type TxOffload =
+  | 'VLAN_INSERT'
+  | 'IPV4_CKSUM'
+  | 'UDP_CKSUM'
+  | 'TCP_CKSUM'
+  | 'TCP_TSO'
+  | 'UDP_TSO'
+  | 'QINQ_INSERT'
+  | 'MT_LOCKFREE'
+  | 'MULTI_SEGS'
+  | 'MBUF_FAST_FREE';
 
 /** rte_eth_conf with the queue counts of rte_eth_dev_configure. */
 export interface PortConf {
   readonly rxQueueCount: number;
   readonly txQueueCount: number;
   readonly mtu?: number;
+  /** Offloads of all queues: rxmode.offloads, txmode.offloads. */
   readonly rxOffloads?: readonly RxOffload[];
   readonly txOffloads?: readonly TxOffload[];
+  /** 40 bytes, the key of RSS_HASH: rx_adv_conf.rss_conf.rss_key. Microsoft's, as most NICs have it, when absent. */
+  readonly rssKey?: Uint8Array;
 }
 
 export interface QueueState {
@@ -98,6 +123,9 @@ export interface DriverInfo {
   readonly txDescriptors: DescriptorLimits;
   readonly rxOffloadCapabilities: readonly RxOffload[];
   readonly txOffloadCapabilities: readonly TxOffload[];
+  /** Those of them that may be enabled for a single queue; none when absent. */
+  readonly rxQueueOffloadCapabilities?: readonly RxOffload[];
+  readonly txQueueOffloadCapabilities?: readonly TxOffload[];
   readonly speedMbps: number;
   /** Facts for people: socket path, negotiated features, ring layout. */
   readonly driverInfo: Readonly<Record<string, string | number | boolean>>;
@@ -110,10 +138,13 @@ export interface RxQueueSetup {
   readonly bufLen: number;
   /** Already checked against DriverInfo.rxDescriptors. */
   readonly descriptorCount: number;
+  /** Those of the whole port among them. The data plane does them by QUEUE_ETH_OFFLOADS, which the port writes. */
+  readonly offloads: readonly RxOffload[];
 }
 
 export interface TxQueueSetup {
   readonly descriptorCount: number;
+  readonly offloads: readonly TxOffload[];
 }
 
 /**

@@ -39,6 +39,8 @@ export interface WasmExports {
   // ports (rte_ethdev)
   rxBurst(lcoreId: number, port: number, queue: number, burst: number, count: number): number;
   txBurst(lcoreId: number, port: number, queue: number, burst: number, count: number): number;
+  /** Packets that are ready for txBurst; why the next one is not: the lcore's LCORE_PREPARE_FAULT. */
+  txPrepare(lcoreId: number, port: number, queue: number, burst: number, count: number): number;
   /** Guest regions: address of `length` bytes at guest address (low, high words), 0 if not inside one region. For tests. */
   regionTranslate(device: number, guestLow: number, guestHigh: number, length: number): number;
   /** Driver side: posts receive buffers / takes back sent ones; called once when a virtio queue starts. */
@@ -99,5 +101,6 @@ export interface WasmExports {
   retaLookup(reta: number, size: number, hash: number): number;
   /** 1, or 0 with nothing changed. */
   vlanStrip(mbuf: number): number;
+  qinqStrip(mbuf: number): number;
   vlanInsert(mbuf: number, tpid: number, tci: number): number;
 }

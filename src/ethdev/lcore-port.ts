@@ -41,6 +41,7 @@ import { ViaductError } from '../errors.js';
 import { MbufView } from '../mbuf.js';
 import { Mempool } from '../mempool.js';
 import { Ring } from '../ring.js';
+import { type TxPrepareFault, txPrepareFault } from './prepare.js';
 
 /** The default export of a module that Lcore.runModule launches. `Arg`: what runModule was given. */
 export type LcoreMain<Arg = unknown> = LcoreEntry<LcoreContext<Arg>>;
@@ -73,6 +74,16 @@ export class LcorePort {
   /** rte_eth_tx_burst: sends the first `count` packets, returns how many it took. The rest is still the caller's. */
   txBurst(queue: number, burst: Burst, count: number): number {
     return this.#wasm.txBurst(this.#lcoreId, this.id, queue, burst.address, count);
+  }
+
+  /** rte_eth_tx_prepare, see Port.txPrepare: how many of the first `count` packets are ready for txBurst. */
+  txPrepare(queue: number, burst: Burst, count: number): number {
+    return this.#wasm.txPrepare(this.#lcoreId, this.id, queue, burst.address, count);
+  }
+
+  /** Why this lcore's last txPrepare, on whichever port, stopped before the end; undefined when it did not. */
+  get txPrepareFault(): TxPrepareFault | undefined {
+    return txPrepareFault({ memory: this.#memory }, this.#lcoreId);
   }
 
   /** Configured queues. */

@@ -6,6 +6,7 @@
  *                          ^    ^ |               |
  *                configure +----+ +<----stop------+        close: from every state.   removed: only close is left
  */
+import { TOEPLITZ_KEY_BYTES } from '../../assembly/layout.js';
 import { ViaductError } from '../errors.js';
 import type { DescriptorLimits, PortConf, PortInfo } from './types.js';
 
@@ -49,6 +50,12 @@ export function checkConf(label: string, info: PortInfo, conf: PortConf): void {
   checkOffloads(label, 'rx', conf.rxOffloads ?? [], info.rxOffloadCapabilities);
   checkOffloads(label, 'tx', conf.txOffloads ?? [], info.txOffloadCapabilities);
   if (conf.mtu !== undefined) checkMtu(label, info, conf.mtu);
+  if (conf.rssKey !== undefined && conf.rssKey.length !== TOEPLITZ_KEY_BYTES) {
+    throw new ViaductError(
+      'ERR_INVALID_ARGUMENT',
+      `${label}: configure: rssKey has ${conf.rssKey.length} bytes, it must have ${TOEPLITZ_KEY_BYTES}`,
+    );
+  }
 }
 
 function checkCount(label: string, what: string, count: number, max: number): void {
@@ -58,6 +65,33 @@ function checkCount(label: string, what: string, count: number, max: number): vo
       `${label}: configure: ${what} ${count} must be an integer from 0 to ${max}`,
     );
   }
+}
+
+/**
+ * The offloads of one queue: its own and those of the whole port. Throws ERR_OFFLOAD for one that is not among the queue's
+ * capabilities, unless the port has it enabled already.
+ */
+export function queueOffloads<Name extends string>(
+  label: string,
+  side: 'rx' | 'tx',
+  queue: number,
+  wanted: readonly Name[],
+  enabled: readonly Name[],
+  info: { readonly port: readonly Name[]; readonly queue: readonly Name[] },
+): Name[] {
+  for (const offload of wanted) {
+    if (enabled.includes(offload) || info.queue.includes(offload)) continue;
+    const what = `${label}: ${side} queue ${queue}: offload ${offload}`;
+    if (info.port.includes(offload)) {
+      throw new ViaductError(
+        'ERR_OFFLOAD',
+        `${what} is one of the whole port: enable it with configure({ ${side}Offloads: ['${offload}'] })`,
+      );
+    }
+    const list = info.queue.length === 0 ? 'none' : info.queue.join(', ');
+    throw new ViaductError('ERR_OFFLOAD', `${what} is not supported; a queue has: ${list}`);
+  }
+  return [...new Set([...enabled, ...wanted])];
 }
 
 function checkOffloads(label: string, side: string, wanted: readonly string[], has: readonly string[]): void {
@@ -113,9 +147,9 @@ export function checkDescriptors(
 }
 
 /** Throws ERR_INVALID_STATE that names the first queue that is not set up. */
-export function checkAllSetUp(label: string, side: 'rx' | 'tx', ready: readonly boolean[], count: number): void {
-  for (let queue = 0; queue < count; queue++) {
-    if (ready[queue]) continue;
+export function checkAllSetUp(label: string, side: 'rx' | 'tx', setups: readonly unknown[]): void {
+  for (let queue = 0; queue < setups.length; queue++) {
+    if (setups[queue] !== undefined) continue;
     const call = side === 'rx' ? `rxQueueSetup(${queue}, { mempool })` : `txQueueSetup(${queue})`;
     throw new ViaductError(
       'ERR_INVALID_STATE',

@@ -15,8 +15,6 @@ import {
   PORT_STATE_STARTED,
   PORT_TXQ_COUNT,
   QUEUE_GATE_STARTED,
-  QUEUE_NB_DESC,
-  QUEUE_POOL,
   QUEUE_STOP_CAUSE,
 } from '../../assembly/layout.js';
 import type { Burst } from '../burst.js';
@@ -37,11 +35,14 @@ import {
   checkQueue,
   checkState,
   type PortState,
+  queueOffloads,
 } from './port-state.js';
 import { portTable, type Slot } from './port-table.js';
+import { type TxPrepareFault, txPrepareFault } from './prepare.js';
+import { QueueConf, type RxQueueInfo, type TxQueueInfo } from './queue-conf.js';
 import { QueueWatch } from './queue-watch.js';
 import { StatsReader } from './stats.js';
-import type { LinkStatus, PortConf, PortEvents, PortInfo, PortStats, Xstat } from './types.js';
+import type { LinkStatus, PortConf, PortEvents, PortInfo, PortStats, RxOffload, TxOffload, Xstat } from './types.js';
 
 /** rte_eth_rxconf and the mempool of rte_eth_rx_queue_setup. */
 export interface RxQueueConf {
@@ -49,11 +50,15 @@ export interface RxQueueConf {
   readonly mempool: Mempool;
   /** Descriptors of the queue; the driver's default when absent. */
   readonly descriptorCount?: number;
+  /** Offloads of this queue besides those that configure() has enabled on all. */
+  readonly offloads?: readonly RxOffload[];
 }
 
 /** rte_eth_txconf. */
 export interface TxQueueConf {
   readonly descriptorCount?: number;
+  /** Offloads of this queue besides those that configure() has enabled on all. */
+  readonly offloads?: readonly TxOffload[];
 }
 
 export interface ProbeOptions {
@@ -88,8 +93,12 @@ export class Port extends EventEmitter<PortEvents> {
   /** The id as the data plane is asked for it; out of range once closed, so that a successor's packets are not taken. */
   #pollId: number;
   #state: PortState = 'probed';
-  #rxReady: boolean[] = [];
-  #txReady: boolean[] = [];
+  /** What each queue is set up with; empty places are not set up yet. */
+  #rxInfo: (RxQueueInfo | undefined)[] = [];
+  #txInfo: (TxQueueInfo | undefined)[] = [];
+  #rxOffloads: readonly RxOffload[] = [];
+  #txOffloads: readonly TxOffload[] = [];
+  readonly #queueConf: QueueConf;
   /** Tail of the asynchronous operations. */
   #tail: Promise<void> = Promise.resolve();
   #pending = 0;
@@ -121,6 +130,7 @@ export class Port extends EventEmitter<PortEvents> {
     this.eal = eal;
     this.#slot = slot;
     this.#device = device;
+    this.#queueConf = new QueueConf(eal, slot.name);
     this.#stats = new StatsReader(eal.memory, slot.rxQueues, slot.txQueues);
     this.#watch = new QueueWatch(eal.memory, slot, (state) => this.emit('queueState', state));
     this.#wasm = eal.wasm;
@@ -157,6 +167,8 @@ export class Port extends EventEmitter<PortEvents> {
       macAddress: this.macAddress,
       rxQueueCount: this.#slot.read(PORT_RXQ_COUNT),
       txQueueCount: this.#slot.read(PORT_TXQ_COUNT),
+      rxQueueOffloadCapabilities: [],
+      txQueueOffloadCapabilities: [],
       ...driverInfo,
     };
   }
@@ -173,15 +185,21 @@ export class Port extends EventEmitter<PortEvents> {
     if (conf.mtu !== undefined) this.setMtu(conf.mtu);
     this.#slot.write(PORT_RXQ_COUNT, conf.rxQueueCount);
     this.#slot.write(PORT_TXQ_COUNT, conf.txQueueCount);
-    this.#rxReady = new Array(conf.rxQueueCount).fill(false);
-    this.#txReady = new Array(conf.txQueueCount).fill(false);
+    this.#rxInfo = new Array(conf.rxQueueCount).fill(undefined);
+    this.#txInfo = new Array(conf.txQueueCount).fill(undefined);
+    this.#rxOffloads = [...new Set(conf.rxOffloads)];
+    this.#txOffloads = [...new Set(conf.txOffloads)];
+    this.#queueConf.setRssKey(conf.rssKey);
     this.#enter('configured', PORT_STATE_CONFIGURED);
   }
 
-  /** rte_eth_rx_queue_setup. May be called again to change a queue while the port is stopped. */
+  /**
+   * rte_eth_rx_queue_setup. May be called again to change a queue while the port is stopped. ERR_OFFLOAD names an offload that
+   * a single queue cannot have.
+   */
   rxQueueSetup(queue: number, conf: RxQueueConf): void {
     this.#check('rxQueueSetup');
-    checkQueue(this.label, 'rx', queue, this.#rxReady.length);
+    checkQueue(this.label, 'rx', queue, this.#rxInfo.length);
     const pool = conf.mempool;
     if (pool === undefined || pool.bufferBytes === 0) {
       throw new ViaductError(
@@ -189,30 +207,66 @@ export class Port extends EventEmitter<PortEvents> {
         `${this.label}: rx queue ${queue}: an mbuf pool is needed: rxQueueSetup(${queue}, { mempool })`,
       );
     }
-    const limits = this.#device.info().rxDescriptors;
-    const descriptorCount = checkDescriptors(this.label, 'rx', queue, limits, conf.descriptorCount);
-    this.#device.rxQueueSetup?.(queue, { pool: pool.address, bufLen: pool.bufferBytes, descriptorCount });
-    this.#writeQueue(this.#slot.rxQueues[queue]!, pool.address, descriptorCount);
-    this.#rxReady[queue] = true;
+    const { rxDescriptors, rxOffloadCapabilities, rxQueueOffloadCapabilities = [] } = this.#device.info();
+    const descriptorCount = checkDescriptors(this.label, 'rx', queue, rxDescriptors, conf.descriptorCount);
+    const capabilities = { port: rxOffloadCapabilities, queue: rxQueueOffloadCapabilities };
+    const offloads = queueOffloads(this.label, 'rx', queue, conf.offloads ?? [], this.#rxOffloads, capabilities);
+    this.#device.rxQueueSetup?.(queue, { pool: pool.address, bufLen: pool.bufferBytes, descriptorCount, offloads });
+    const info: RxQueueInfo = { mempool: pool, descriptorCount, offloads };
+    this.#queueConf.writeRx(this.#slot.rxQueues[queue]!, info);
+    this.#rxInfo[queue] = info;
   }
 
-  /** rte_eth_tx_queue_setup. May be called again to change a queue while the port is stopped. */
+  /** rte_eth_tx_queue_setup. May be called again to change a queue while the port is stopped. ERR_OFFLOAD as rxQueueSetup. */
   txQueueSetup(queue: number, conf: TxQueueConf = {}): void {
     this.#check('txQueueSetup');
-    checkQueue(this.label, 'tx', queue, this.#txReady.length);
-    const limits = this.#device.info().txDescriptors;
-    const descriptorCount = checkDescriptors(this.label, 'tx', queue, limits, conf.descriptorCount);
-    this.#device.txQueueSetup?.(queue, { descriptorCount });
-    this.#writeQueue(this.#slot.txQueues[queue]!, 0, descriptorCount);
-    this.#txReady[queue] = true;
+    checkQueue(this.label, 'tx', queue, this.#txInfo.length);
+    const { txDescriptors, txOffloadCapabilities, txQueueOffloadCapabilities = [] } = this.#device.info();
+    const descriptorCount = checkDescriptors(this.label, 'tx', queue, txDescriptors, conf.descriptorCount);
+    const capabilities = { port: txOffloadCapabilities, queue: txQueueOffloadCapabilities };
+    const offloads = queueOffloads(this.label, 'tx', queue, conf.offloads ?? [], this.#txOffloads, capabilities);
+    this.#device.txQueueSetup?.(queue, { descriptorCount, offloads });
+    const info: TxQueueInfo = { descriptorCount, offloads };
+    this.#queueConf.writeTx(this.#slot.txQueues[queue]!, info);
+    this.#txInfo[queue] = info;
   }
 
-  #writeQueue(queue: number, pool: number, descriptorCount: number): void {
-    const { memory } = this.eal;
-    withQueueLock(memory, queue, () => {
-      memory.u32[(queue + QUEUE_POOL) >>> 2] = pool;
-      memory.u32[(queue + QUEUE_NB_DESC) >>> 2] = descriptorCount;
-    });
+  /** rte_eth_rx_queue_info_get; undefined for a queue that is not set up. ERR_INVALID_ARGUMENT for one that does not exist. */
+  rxQueueInfo(queue: number): RxQueueInfo | undefined {
+    this.#checkOpen('rxQueueInfo');
+    checkQueue(this.label, 'rx', queue, this.#rxInfo.length);
+    return this.#rxInfo[queue];
+  }
+
+  /** rte_eth_tx_queue_info_get, as rxQueueInfo. */
+  txQueueInfo(queue: number): TxQueueInfo | undefined {
+    this.#checkOpen('txQueueInfo');
+    checkQueue(this.label, 'tx', queue, this.#txInfo.length);
+    return this.#txInfo[queue];
+  }
+
+  /** What configure() has enabled on all rx queues: rte_eth_dev_conf_get's rxmode.offloads. */
+  get rxOffloads(): readonly RxOffload[] {
+    return this.#rxOffloads;
+  }
+
+  /** What configure() has enabled on all tx queues. */
+  get txOffloads(): readonly TxOffload[] {
+    return this.#txOffloads;
+  }
+
+  /** The key of RSS_HASH: rte_eth_dev_rss_hash_conf_get. */
+  get rssKey(): Uint8Array {
+    return this.#queueConf.rssKey;
+  }
+
+  /**
+   * rte_eth_dev_set_ptypes: whether received packets of net_vhost and net_virtio_user get their packetType, l2Len, l3Len and
+   * l4Len. Off at first: it costs some nanoseconds a packet. With any receive offload but TCP_LRO and SCATTER it is done anyway.
+   */
+  setPtypes(on: boolean): void {
+    this.#checkOpen('setPtypes');
+    this.#queueConf.setPtypes(this.#slot.rxQueues, on);
   }
 
   // ---- life ------------------------------------------------------------------------------------------------------------
@@ -221,8 +275,8 @@ export class Port extends EventEmitter<PortEvents> {
   start(): Promise<void> {
     return this.#inTurn(async () => {
       checkState(this.label, this.#state, 'start');
-      checkAllSetUp(this.label, 'rx', this.#rxReady, this.#rxReady.length);
-      checkAllSetUp(this.label, 'tx', this.#txReady, this.#txReady.length);
+      checkAllSetUp(this.label, 'rx', this.#rxInfo);
+      checkAllSetUp(this.label, 'tx', this.#txInfo);
       const { memory } = this.eal;
       for (const queue of this.#queues()) {
         withQueueLock(memory, queue, () => {
@@ -258,6 +312,7 @@ export class Port extends EventEmitter<PortEvents> {
         this.#state = 'closed';
         this.#pollId = MAX_PORTS;
         await this.#device.close();
+        this.#queueConf.release([...this.#slot.rxQueues, ...this.#slot.txQueues]);
         portTable(this.eal).release(this.#slot);
       }
     });
@@ -276,10 +331,7 @@ export class Port extends EventEmitter<PortEvents> {
   }
 
   #queues(): number[] {
-    return [
-      ...this.#slot.rxQueues.slice(0, this.#rxReady.length),
-      ...this.#slot.txQueues.slice(0, this.#txReady.length),
-    ];
+    return [...this.#slot.rxQueues.slice(0, this.#rxInfo.length), ...this.#slot.txQueues.slice(0, this.#txInfo.length)];
   }
 
   #onRemoved(): void {
@@ -307,6 +359,22 @@ export class Port extends EventEmitter<PortEvents> {
    */
   txBurst(queue: number, burst: Burst, count: number): number {
     return this.#wasm.txBurst(this.#lcoreId, this.#pollId, queue, burst.address, count);
+  }
+
+  /**
+   * rte_eth_tx_prepare, for the main lcore: fills what checksum and segmentation flags expect in the first `count` packets
+   * (pseudo header sums) and checks that they can be sent. Returns how many are ready. If that is fewer, the packet behind them
+   * cannot be sent as it is, and `txPrepareFault` says why.
+   *
+   * A packet that came from a guest and was not changed is ready already.
+   */
+  txPrepare(queue: number, burst: Burst, count: number): number {
+    return this.#wasm.txPrepare(this.#lcoreId, this.#pollId, queue, burst.address, count);
+  }
+
+  /** Why the main lcore's last txPrepare, on whichever port, stopped before the end; undefined when it did not. */
+  get txPrepareFault(): TxPrepareFault | undefined {
+    return txPrepareFault(this.eal, this.#lcoreId);
   }
 
   // ---- link and addresses ------------------------------------------------------------------------------------------------
@@ -364,13 +432,13 @@ export class Port extends EventEmitter<PortEvents> {
   /** rte_eth_stats_get: counters since the last statsReset(). */
   stats(): PortStats {
     this.#checkOpen('stats');
-    return this.#stats.stats(this.#rxReady.length, this.#txReady.length);
+    return this.#stats.stats(this.#rxInfo.length, this.#txInfo.length);
   }
 
   /** rte_eth_xstats_get with the names: DPDK's names, then drops by cause, notifications, bursts. */
   xstats(): Xstat[] {
     this.#checkOpen('xstats');
-    return this.#stats.xstats(this.#rxReady.length, this.#txReady.length);
+    return this.#stats.xstats(this.#rxInfo.length, this.#txInfo.length);
   }
 
   /** rte_eth_stats_reset and rte_eth_xstats_reset. */

@@ -21,6 +21,9 @@ export interface PortInfo {
   readonly txDescriptors: DescriptorLimits;
   readonly rxOffloadCapabilities: readonly RxOffload[];
   readonly txOffloadCapabilities: readonly TxOffload[];
+  /** Those that rxQueueSetup and txQueueSetup may enable for one queue. */
+  readonly rxQueueOffloadCapabilities: readonly RxOffload[];
+  readonly txQueueOffloadCapabilities: readonly TxOffload[];
   /** Configured counts, 0 before configure. */
   readonly rxQueueCount: number;
   readonly txQueueCount: number;

@@ -24,11 +24,11 @@ function findRoot(): string {
 /** Room of a file: the longest prefix of its path that is named here. */
 const SRC_ROOMS = [
   'src/bin', 'src/cli', 'src/demo', 'src/testpmd', 'src/switch', 'src/index.ts', 'src/forward', 'src/ethdev', 'src/drivers',
-  'src/vhost', 'src/os', 'src/eal', 'src/mempool.ts', 'src/mbuf.ts', 'src/burst.ts', 'src/ring.ts', 'src/errors.ts',
+  'src/vhost', 'src/os', 'src/eal', 'src/mempool.ts', 'src/mbuf.ts', 'src/mbuf-flags.ts', 'src/burst.ts', 'src/ring.ts', 'src/errors.ts',
   'assembly/layout.ts', 'src',
 ]; // biome-ignore format: a table
 const GROUND = ['src/errors.ts', 'assembly/layout.ts'];
-const MEM = ['src/mempool.ts', 'src/mbuf.ts', 'src/burst.ts', 'src/ring.ts'];
+const MEM = ['src/mempool.ts', 'src/mbuf.ts', 'src/mbuf-flags.ts', 'src/burst.ts', 'src/ring.ts'];
 const SRC_ARROWS: Record<string, readonly string[]> = {
   'src/bin': ['src/testpmd', 'src/switch', 'src/demo', 'src/cli', 'src/index.ts'],
   'src/cli': ['src/index.ts'],
@@ -44,6 +44,7 @@ const SRC_ARROWS: Record<string, readonly string[]> = {
   'src/eal': ['src/os'],
   'src/mempool.ts': ['src/eal', ...MEM],
   'src/mbuf.ts': ['src/eal', ...MEM],
+  'src/mbuf-flags.ts': [],
   'src/burst.ts': ['src/eal', ...MEM],
   'src/ring.ts': ['src/eal', ...MEM],
   'src/errors.ts': [],

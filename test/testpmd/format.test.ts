@@ -141,6 +141,8 @@ t.test('port blocks', async (t) => {
     txDescriptors: limits,
     rxOffloadCapabilities: [],
     txOffloadCapabilities: ['MULTI_SEGS'],
+    rxQueueOffloadCapabilities: [],
+    txQueueOffloadCapabilities: [],
     rxQueueCount: 1,
     txQueueCount: 1,
     driverInfo: { 'Socket path': '/tmp/a' },
