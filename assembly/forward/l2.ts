@@ -3,7 +3,7 @@
  *
  *   burst in → learn each source → find each destination's port → one list of handles a port → one txBurst a list
  *
- * Packets keep their order towards each port. A group address, or a station that is not known, goes to every member whose
+ * A list for a port with several tx queues is steered by flow (./steer), so that each flow keeps its order. A group address, or a station that is not known, goes to every member whose
  * link is up but the one that it came from. A frame whose destination lives on its own ingress port is thrown away (FILTERED),
  * and so are runts, frames to 01:80:c2:00:00:0x, which no bridge forwards (IEEE 802.1D 7.12.6), and frames for nobody.
  *
@@ -29,14 +29,15 @@ import {
   STREAM_RX_PORT,
   STREAM_SCRATCH,
   STREAM_STATE,
+  STREAM_STEER_TABLE,
   STREAM_TX_DROPPED,
-  STREAM_TX_QUEUE,
   SWITCH_PORTS,
   SWITCH_SCRATCH_LISTS,
   MAX_BURST,
 } from '../layout';
 import { mbufCopy, mbufFree } from '../mem/mbuf';
 import { isGroup, learnMac, lookupMac, MAC_MASK, NO_PORT } from './l2-table';
+import { sendSteered } from './steer';
 import { addCounter, receiveBurst, sendTo } from './stream';
 
 const LIST_SIZE: u32 = MAX_BURST * 4;
@@ -134,15 +135,15 @@ function push(scratch: usize, touched: u64, port: u32, mbuf: u32): u64 {
 // @ts-ignore: decorator
 @inline
 function sendLists(lcoreId: u32, stream: usize, scratch: usize, touched: u64): void {
-  const wantedQueue = load<u32>(stream, STREAM_TX_QUEUE);
+  const steers = load<u32>(stream, STREAM_STEER_TABLE) != 0;
   while (touched != 0) {
     const port = <u32>ctz(touched);
     touched &= touched - 1;
     const queues = load<u32>(PORT_BASE + port * PORT_SIZE, PORT_TXQ_COUNT);
-    // Ports may have different queue counts; lcores keep to queues of their own as far as there are any.
-    const queue = wantedQueue < queues ? wantedQueue : queues != 0 ? wantedQueue % queues : 0;
     const list = scratch + SWITCH_SCRATCH_LISTS + port * LIST_SIZE;
-    sendTo(lcoreId, stream, port, queue, list, load<u32>(scratch + (port << 2)));
+    const length = load<u32>(scratch + (port << 2));
+    if (queues > 1 && steers) sendSteered(lcoreId, stream, port, list, length);
+    else sendTo(lcoreId, stream, port, 0, list, length);
   }
 }
 

@@ -1,6 +1,7 @@
 /** macswap: source and destination change places. testpmd's `set fwd macswap`. */
 import { ETHER_HDR_LEN, MBUF_BUF, MBUF_DATA_LEN, MBUF_DATA_OFF } from '../layout';
-import { receiveBurst, sendBurst } from './stream';
+import { sendBurst } from './steer';
+import { receiveBurst } from './stream';
 
 /** Shorter frames pass untouched: no header is there to swap. */
 export function pollMacswap(lcoreId: u32, stream: usize, burst: usize): u32 {
@@ -19,7 +20,7 @@ export function pollMacswap(lcoreId: u32, stream: usize, burst: usize): u32 {
 /** 12 bytes in two words: word0 = destination | first 2 of the source, word1 = last 4 of the source. */
 // @ts-ignore: decorator
 @inline
-function swapMacs(frame: usize): void {
+export function swapMacs(frame: usize): void {
   const word0 = load<u64>(frame);
   const word1 = load<u32>(frame, 8);
   store<u64>(frame, (word0 >> 48) | (<u64>word1 << 16) | (word0 << 48));

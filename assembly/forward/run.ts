@@ -4,6 +4,10 @@
  * optimising compiler.
  */
 import {
+  ENGINE_5TSWAP,
+  ENGINE_CSUM,
+  ENGINE_FLOWGEN,
+  ENGINE_ICMPECHO,
   ENGINE_IO,
   ENGINE_L2,
   ENGINE_MAC,
@@ -24,6 +28,10 @@ import {
   STREAM_ENGINE,
   STREAM_SIZE,
 } from '../layout';
+import { pollCsum } from './csum';
+import { pollFiveTupleSwap } from './five-tuple-swap';
+import { pollFlowgen } from './flowgen';
+import { pollIcmpecho } from './icmpecho';
 import { pollIo } from './io';
 import { pollL2 } from './l2';
 import { pollMac } from './mac';
@@ -79,5 +87,9 @@ function pollStream(lcoreId: u32, stream: usize, burst: usize, nowMs: u32): u32 
   if (engine == ENGINE_MAC) return pollMac(lcoreId, stream, burst);
   if (engine == ENGINE_RXONLY) return pollRxonly(lcoreId, stream, burst);
   if (engine == ENGINE_TXONLY) return pollTxonly(lcoreId, stream, burst);
+  if (engine == ENGINE_CSUM) return pollCsum(lcoreId, stream, burst);
+  if (engine == ENGINE_FLOWGEN) return pollFlowgen(lcoreId, stream, burst);
+  if (engine == ENGINE_ICMPECHO) return pollIcmpecho(lcoreId, stream, burst);
+  if (engine == ENGINE_5TSWAP) return pollFiveTupleSwap(lcoreId, stream, burst);
   return 0;
 }

@@ -1,6 +1,6 @@
 /**
  * What every engine does at the two ends of its burst: take packets from the stream's rx queue, give packets to a tx queue
- * and account for those that it did not take.
+ * and account for those that it did not take. Which queue that is says ./steer.
  */
 import {
   MAX_PORTS,
@@ -15,8 +15,6 @@ import {
   STREAM_RX_QUEUE,
   STREAM_TX_DROPPED,
   STREAM_TX_PACKETS,
-  STREAM_TX_PORT,
-  STREAM_TX_QUEUE,
 } from '../layout';
 import { mbufFreeBulk } from '../mem/mbuf';
 import { rxBurst, txBurst } from '../port';
@@ -40,13 +38,6 @@ export function receiveBurst(lcoreId: u32, stream: usize, burst: usize): u32 {
   const n = rxBurst(lcoreId, rxPort, load<u32>(stream, STREAM_RX_QUEUE), burst, load<u32>(stream, STREAM_BURST));
   if (n != 0) addCounter(stream, n, STREAM_RX_PACKETS);
   return n;
-}
-
-/** `sendTo` the stream's own tx port and queue. */
-// @ts-ignore: decorator
-@inline
-export function sendBurst(lcoreId: u32, stream: usize, burst: usize, n: u32): void {
-  sendTo(lcoreId, stream, load<u32>(stream, STREAM_TX_PORT), load<u32>(stream, STREAM_TX_QUEUE), burst, n);
 }
 
 /** Gives all `n` packets away: what the port does not take is freed and counted as dropped. */
@@ -80,7 +71,7 @@ function sendAfterLock(lcoreId: u32, port: u32, queue: u32, burst: usize, n: u32
 }
 
 /** Address of a port's tx queue, 0 for none. */
-function txQueueAt(port: u32, queue: u32): usize {
+export function txQueueAt(port: u32, queue: u32): usize {
   if (port >= MAX_PORTS) return 0;
   const record: usize = PORT_BASE + port * PORT_SIZE;
   if (queue >= load<u32>(record, PORT_TXQ_COUNT)) return 0;

@@ -29,7 +29,7 @@ import {
   TXONLY_SEGMENT_LENGTHS,
 } from '../layout';
 import { mbufAlloc, mbufAllocBulk, mbufData, mbufFree } from '../mem/mbuf';
-import { sendBurst } from './stream';
+import { sendBurst } from './steer';
 
 const FOR_EVER: u32 = 0xffff_ffff;
 
@@ -53,7 +53,7 @@ export function pollTxonly(lcoreId: u32, stream: usize, burst: usize): u32 {
 }
 
 /** As many of `wanted` packets as the pool has mbufs for. */
-function makePackets(lcoreId: u32, template: usize, pool: u32, burst: usize, wanted: u32): u32 {
+export function makePackets(lcoreId: u32, template: usize, pool: u32, burst: usize, wanted: u32): u32 {
   while (wanted != 0 && mbufAllocBulk(pool, lcoreId, burst, wanted) == 0) wanted >>= 1;
   const segments = load<u32>(template, TXONLY_SEGMENT_COUNT);
   for (let i: u32 = 0; i < wanted; i++) {

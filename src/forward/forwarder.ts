@@ -1,4 +1,12 @@
 import {
+  CSUM_IP_HW,
+  CSUM_TCP_HW,
+  CSUM_UDP_HW,
+  CSUM_WRITE_MACS,
+  ENGINE_5TSWAP,
+  ENGINE_CSUM,
+  ENGINE_FLOWGEN,
+  ENGINE_ICMPECHO,
   ENGINE_IO,
   ENGINE_MAC,
   ENGINE_MACSWAP,
@@ -6,6 +14,7 @@ import {
   ENGINE_TXONLY,
   MBUF_HEADROOM,
   MEMPOOL_BUF_LEN,
+  TXONLY_HEADERS_LEN,
 } from '../../assembly/layout.js';
 import type { Eal } from '../eal/eal.js';
 import { ViaductError } from '../errors.js';
@@ -13,20 +22,24 @@ import type { Port } from '../ethdev/port.js';
 import type { PortStats } from '../ethdev/types.js';
 import type { Mempool } from '../mempool.js';
 import { macBytes, macText } from './mac.js';
-import { type PortTopology, planStreams } from './plan.js';
+import { type PlannedPort, type PlannedStream, type PortTopology, planStreams } from './plan.js';
 import { checkBurst, checkPorts, type LcoreFailed, plannedPorts, StreamRunner, Turns } from './runner.js';
 import { NO_LIMIT, rxQueuePool, type StreamSpec } from './stream-records.js';
-import { checkSegmentLengths, txonlyTemplate } from './txonly-template.js';
+import { checkSegmentLengths, FLOWGEN_FLOW, TXONLY_FLOW, txonlyTemplate } from './txonly-template.js';
 
 /** testpmd's forwarding modes. */
-export type ForwardEngine = 'io' | 'mac' | 'macswap' | 'rxonly' | 'txonly';
+export type ForwardEngine = 'io' | 'mac' | 'macswap' | 'flowgen' | 'rxonly' | 'txonly' | 'csum' | 'icmpecho' | '5tswap';
 
 const ENGINES: Readonly<Record<ForwardEngine, number>> = {
   io: ENGINE_IO,
   mac: ENGINE_MAC,
   macswap: ENGINE_MACSWAP,
+  flowgen: ENGINE_FLOWGEN,
   rxonly: ENGINE_RXONLY,
   txonly: ENGINE_TXONLY,
+  csum: ENGINE_CSUM,
+  icmpecho: ENGINE_ICMPECHO,
+  '5tswap': ENGINE_5TSWAP,
 };
 
 /** Names that setEngine takes. */
@@ -34,6 +47,12 @@ export const forwardEngines = Object.keys(ENGINES) as readonly ForwardEngine[];
 
 const DEFAULT_BURST = 32;
 const DEFAULT_TX_PACKETS = [64];
+const DEFAULT_FLOW_COUNT = 1024;
+const MAX_FLOW_COUNT = 0x7fff_ffff;
+/** Payload bytes of a segment that can be told to a virtio guest. */
+const MAX_TSO_SEGMENT = 0xffff;
+/** What a port must be able to do before csum may leave a checksum to it. */
+const CSUM_OFFLOADS = { ip: 'IPV4_CKSUM', udp: 'UDP_CKSUM', tcp: 'TCP_CKSUM' } as const;
 const OWNER = 'forwarder';
 
 export interface ForwarderOptions {
@@ -47,12 +66,26 @@ export interface ForwarderOptions {
   readonly burst?: number;
   /** Default paired. */
   readonly topology?: PortTopology;
-  /** Segment lengths of the packets that txonly makes; default one of 64 bytes. */
+  /** Segment lengths of the packets that txonly and flowgen make; default one of 64 bytes. */
   readonly txPackets?: readonly number[];
+  /** Flows that flowgen goes through, 1 to 2^31 - 1; default 1024. */
+  readonly flowCount?: number;
   /** Where txonly takes mbufs from; by default that of each stream's rx queue. */
   readonly mempool?: Mempool;
   /** Told when a lcore fails while it forwards. */
   readonly onLcoreFailed?: LcoreFailed;
+}
+
+/** What the csum engine does to packets that leave through a port: testpmd's `csum set`, `tso set`, `csum mac-swap`. */
+export interface CsumConf {
+  /** `hw`: the port makes this checksum, told by mbuf flags; `sw` (default): the engine does. */
+  readonly ip?: 'hw' | 'sw';
+  readonly udp?: 'hw' | 'sw';
+  readonly tcp?: 'hw' | 'sw';
+  /** Payload bytes of the segments that the port shall cut TCP packets into; 0 (default): they stay as they are. */
+  readonly tsoSegmentBytes?: number;
+  /** Writes MAC addresses as the mac engine does; default true. */
+  readonly writeMacs?: boolean;
 }
 
 export interface StartOptions {
@@ -74,10 +107,28 @@ export interface PortForwardStats {
   /** Packets that the port did not take; they were freed. */
   readonly txDropped: number;
   readonly txTotal: number;
+  /** csum: packets whose rx port found a bad IP or L4 checksum. */
+  readonly badIpCksum: number;
+  readonly badL4Cksum: number;
+}
+
+/** Forward statistics of one stream: an rx queue and where its packets go. */
+export interface StreamForwardStats {
+  readonly rxPort: number;
+  readonly rxQueue: number;
+  readonly txPort: number;
+  /** The stream's own; packets that are steered by flow go on the others too. */
+  readonly txQueue: number;
+  readonly rxPackets: number;
+  readonly txPackets: number;
+  readonly txDropped: number;
+  readonly badIpCksum: number;
+  readonly badL4Cksum: number;
 }
 
 export interface ForwardStats {
   readonly ports: readonly PortForwardStats[];
+  readonly streams: readonly StreamForwardStats[];
   /** Accumulated forward statistics for all ports. */
   readonly total: Omit<PortForwardStats, 'port'>;
 }
@@ -99,11 +150,13 @@ export class Forwarder {
   readonly #turns = new Turns();
   readonly #mempool: Mempool | undefined;
   readonly #peers = new Map<number, Uint8Array>();
+  readonly #csum = new Map<number, CsumConf>();
   #ports: readonly Port[];
   #engine: ForwardEngine;
   #burst: number;
   #topology: PortTopology;
   #txPackets: readonly number[];
+  #flowCount: number;
   /** Port statistics at start(), to subtract. */
   #before = new Map<Port, PortStats>();
 
@@ -117,6 +170,7 @@ export class Forwarder {
     this.#topology = options.topology ?? 'paired';
     this.#txPackets = [...(options.txPackets ?? DEFAULT_TX_PACKETS)];
     checkSegmentLengths(this.#txPackets);
+    this.#flowCount = checkFlowCount(options.flowCount ?? DEFAULT_FLOW_COUNT);
     this.#mempool = options.mempool;
     this.#runner = new StreamRunner(eal, OWNER, options.lcores, options.onLcoreFailed);
     eal.onCleanup(async () => {
@@ -153,6 +207,10 @@ export class Forwarder {
     return this.#txPackets;
   }
 
+  get flowCount(): number {
+    return this.#flowCount;
+  }
+
   /** `set fwd`. ERR_INVALID_ARGUMENT lists the engines. */
   setEngine(engine: ForwardEngine): void {
     this.#engine = checkEngine(engine);
@@ -175,7 +233,39 @@ export class Forwarder {
     this.#txPackets = [...lengths];
   }
 
-  /** `set eth-peer`: the destination of packets that the mac and txonly engines send through a port. */
+  /** `--flowgen-flows`: flows that flowgen goes through. */
+  setFlowCount(count: number): void {
+    this.#flowCount = checkFlowCount(count);
+  }
+
+  /**
+   * `csum set`, `tso set`: what the csum engine does to packets that leave through a port. Replaces what was said before.
+   * ERR_OFFLOAD for work that the port does not advertise.
+   */
+  setCsum(port: Port, conf: CsumConf): void {
+    const has: readonly string[] = port.info().txOffloadCapabilities;
+    const need = (offload: string): void => {
+      if (has.includes(offload)) return;
+      throw new ViaductError(
+        'ERR_OFFLOAD',
+        `${OWNER}: ${port.label} has no tx offload ${offload}; it has: ${has.join(', ') || 'none'}`,
+      );
+    };
+    for (const [what, offload] of Object.entries(CSUM_OFFLOADS)) {
+      if (conf[what as keyof typeof CSUM_OFFLOADS] === 'hw') need(offload);
+    }
+    const segment = conf.tsoSegmentBytes ?? 0;
+    if (!Number.isInteger(segment) || segment < 0 || segment > MAX_TSO_SEGMENT) {
+      throw new ViaductError(
+        'ERR_INVALID_ARGUMENT',
+        `${OWNER}: tsoSegmentBytes ${segment} is not a whole number from 0 (off) to ${MAX_TSO_SEGMENT}`,
+      );
+    }
+    if (segment > 0) need('TCP_TSO');
+    this.#csum.set(port.id, { ...conf });
+  }
+
+  /** `set eth-peer`: the destination of packets that the mac, csum, txonly and flowgen engines send through a port. */
   setEthPeer(port: Port, mac: string): void {
     this.#peers.set(port.id, macBytes(mac));
   }
@@ -191,10 +281,16 @@ export class Forwarder {
    */
   plan(): { lcoreId: number; rxPort: number; rxQueue: number; txPort: number; txQueue: number }[] {
     const ports = plannedPorts(OWNER, this.#ports);
-    return planStreams(ports, this.#runner.lcores.length, this.#topology).map(({ lcoreIndex, ...stream }) => ({
+    return this.#plan(ports).map(({ lcoreIndex, ...stream }) => ({
       lcoreId: this.#runner.lcores[lcoreIndex]!.id,
       ...stream,
     }));
+  }
+
+  /** icmpecho answers through the port that asked, whatever the topology. */
+  #plan(ports: readonly PlannedPort[]): PlannedStream[] {
+    const topology = this.#engine === 'icmpecho' ? 'loop' : this.#topology;
+    return planStreams(ports, this.#runner.lcores.length, topology);
   }
 
   /** `start`, `start tx_first N`. Throws ERR_INVALID_STATE when it runs already or a port is not started. */
@@ -202,7 +298,7 @@ export class Forwarder {
     return this.#turns.take(async () => {
       const specs = this.#specs(options.txFirst ?? 0);
       if (!this.isRunning) this.#reset();
-      await this.#runner.start(specs);
+      await this.#runner.start(specs, this.#ports);
     });
   }
 
@@ -241,7 +337,7 @@ export class Forwarder {
       try {
         change();
       } finally {
-        if (this.#ports.length > 0) await this.#runner.start(this.#specs(0));
+        if (this.#ports.length > 0) await this.#runner.start(this.#specs(0), this.#ports);
       }
     });
   }
@@ -253,8 +349,14 @@ export class Forwarder {
       let rxPackets = 0;
       let txPackets = 0;
       let txDropped = 0;
+      let badIpCksum = 0;
+      let badL4Cksum = 0;
       for (const stream of counters) {
-        if (stream.rxPort === port.id) rxPackets += stream.rxPackets;
+        if (stream.rxPort === port.id) {
+          rxPackets += stream.rxPackets;
+          badIpCksum += stream.badIpCksum;
+          badL4Cksum += stream.badL4Cksum;
+        }
         if (stream.txPort !== port.id) continue;
         txPackets += stream.txPackets;
         txDropped += stream.txDropped;
@@ -268,11 +370,14 @@ export class Forwarder {
         txPackets,
         txDropped,
         txTotal: txPackets + txDropped,
+        badIpCksum,
+        badL4Cksum,
       };
     });
     const sum = (field: keyof Omit<PortForwardStats, 'port'>) => ports.reduce((total, port) => total + port[field], 0);
     return {
       ports,
+      streams: counters.map(({ filtered: _, flooded: __, ...stream }) => stream),
       total: {
         rxPackets: sum('rxPackets'),
         rxDropped: sum('rxDropped'),
@@ -282,6 +387,8 @@ export class Forwarder {
         txPackets: sum('txPackets'),
         txDropped: sum('txDropped'),
         txTotal: sum('txTotal'),
+        badIpCksum: sum('badIpCksum'),
+        badL4Cksum: sum('badL4Cksum'),
       },
     };
   }
@@ -309,21 +416,36 @@ export class Forwarder {
       throw new ViaductError('ERR_INVALID_ARGUMENT', `${OWNER}: tx_first ${txFirst} is no number of bursts`);
     }
     const engine = ENGINES[this.#engine];
-    const sends = engine === ENGINE_TXONLY || txFirst > 0;
+    const generates = engine === ENGINE_TXONLY || engine === ENGINE_FLOWGEN;
     const ports = plannedPorts(OWNER, this.#ports);
     const byId = new Map(this.#ports.map((port) => [port.id, port]));
-    return planStreams(ports, this.#runner.lcores.length, this.#topology).map((stream) => {
-      const spec = { ...stream, engine, burst: this.#burst, peerMac: this.#peer(stream.txPort) };
-      if (!sends) return spec;
+    if (engine === ENGINE_FLOWGEN && this.#txPackets[0]! < TXONLY_HEADERS_LEN) {
+      throw new ViaductError(
+        'ERR_INVALID_ARGUMENT',
+        `${OWNER}: flowgen writes ${TXONLY_HEADERS_LEN} bytes of headers into the first segment, which has ${this.#txPackets[0]}`,
+      );
+    }
+    return this.#plan(ports).map((stream) => {
+      const spec: StreamSpec = {
+        ...stream,
+        engine,
+        burst: this.#burst,
+        peerMac: this.#peer(stream.txPort),
+        csum: csumFlags(this.#csum.get(stream.txPort)),
+        tsoSegmentBytes: this.#csum.get(stream.txPort)?.tsoSegmentBytes ?? 0,
+        flowCount: this.#flowCount,
+      };
+      if (!generates && txFirst === 0) return spec;
       const pool = this.#mempool?.address ?? rxQueuePool(this.#eal.memory, stream);
       this.#checkRoom(pool);
       const template = txonlyTemplate({
         destination: this.#peer(stream.txPort),
         source: macBytes(byId.get(stream.txPort)!.macAddress),
         segmentLengths: this.#txPackets,
+        flow: engine === ENGINE_FLOWGEN ? FLOWGEN_FLOW : TXONLY_FLOW,
       });
-      const limit = engine === ENGINE_TXONLY ? NO_LIMIT : txFirst * this.#burst;
-      return { ...spec, engine: ENGINE_TXONLY, nextEngine: engine, limit, pool, template };
+      if (generates) return { ...spec, pool, template };
+      return { ...spec, engine: ENGINE_TXONLY, nextEngine: engine, limit: txFirst * this.#burst, pool, template };
     });
   }
 
@@ -345,5 +467,23 @@ function checkEngine(engine: ForwardEngine): ForwardEngine {
   throw new ViaductError(
     'ERR_INVALID_ARGUMENT',
     `${OWNER}: no engine '${engine}': there are ${forwardEngines.join(', ')}`,
+  );
+}
+
+function checkFlowCount(count: number): number {
+  if (Number.isInteger(count) && count >= 1 && count <= MAX_FLOW_COUNT) return count;
+  throw new ViaductError(
+    'ERR_INVALID_ARGUMENT',
+    `${OWNER}: flowCount ${count} is not a whole number from 1 to ${MAX_FLOW_COUNT}`,
+  );
+}
+
+/** STREAM_CSUM of a tx port. */
+function csumFlags(conf: CsumConf = {}): number {
+  return (
+    (conf.ip === 'hw' ? CSUM_IP_HW : 0) |
+    (conf.udp === 'hw' ? CSUM_UDP_HW : 0) |
+    (conf.tcp === 'hw' ? CSUM_TCP_HW : 0) |
+    (conf.writeMacs === false ? 0 : CSUM_WRITE_MACS)
   );
 }

@@ -1,5 +1,6 @@
 /** Forwarding: testpmd's engines and the learning switch, run by lcores in Wasm. */
 export {
+  type CsumConf,
   type ForwardEngine,
   Forwarder,
   type ForwarderOptions,
@@ -7,6 +8,7 @@ export {
   forwardEngines,
   type PortForwardStats,
   type StartOptions,
+  type StreamForwardStats,
 } from './forwarder.js';
 export { L2Switch, type L2SwitchOptions, type L2SwitchStats, type Station } from './l2-switch.js';
 export { type PortTopology, planStreams, topologyPeer } from './plan.js';

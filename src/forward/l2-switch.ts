@@ -137,7 +137,7 @@ export class L2Switch {
       this.#checkOpen('start');
       this.#table.recover(nowMs());
       plannedPorts(OWNER, this.ports);
-      await this.#runner.start(this.#specs());
+      await this.#runner.start(this.#specs(), this.ports);
       this.#startSweeps();
     });
   }
@@ -188,7 +188,7 @@ export class L2Switch {
         change();
       } finally {
         const specs = wasRunning ? this.#specs() : [];
-        if (specs.length > 0) await this.#runner.start(specs);
+        if (specs.length > 0) await this.#runner.start(specs, this.ports);
         else await this.#halt();
       }
     });

@@ -75,11 +75,11 @@ export function planStreams(
 }
 
 /**
- * A switch's streams: the same order, but each sends to every port, on the tx queue of its lcore's number, so that lcores meet
- * on a queue only where a port has fewer queues than there are lcores.
+ * A switch's streams: the same order, but each sends to every port, to tx queue 0 of one that has no other; flows are spread
+ * over the queues of those that have several.
  */
 export function planSwitch(ports: readonly PlannedPort[], lcoreCount: number): PlannedStream[] {
-  return planStreams(ports, lcoreCount, 'loop').map((stream) => ({ ...stream, txQueue: stream.lcoreIndex }));
+  return planStreams(ports, lcoreCount, 'loop').map((stream) => ({ ...stream, txQueue: 0 }));
 }
 
 /**

@@ -1,9 +1,17 @@
-import { LCORE_BASE, LCORE_SIZE, LCORE_STREAM_COUNT, LCORE_STREAMS, MAX_BURST } from '../../assembly/layout.js';
+import {
+  ENGINE_L2,
+  LCORE_BASE,
+  LCORE_SIZE,
+  LCORE_STREAM_COUNT,
+  LCORE_STREAMS,
+  MAX_BURST,
+} from '../../assembly/layout.js';
 import type { Eal } from '../eal/eal.js';
 import type { Lcore } from '../eal/lcores.js';
 import { ViaductError } from '../errors.js';
 import type { Port } from '../ethdev/port.js';
 import type { PlannedPort } from './plan.js';
+import { Steering, toeplitzTable } from './steering.js';
 import { type StreamCounters, StreamRecords, type StreamSpec } from './stream-records.js';
 
 /** Told at once when a forwarding lcore fails; its streams stand still until the next stop() and start(). */
@@ -20,6 +28,7 @@ export class StreamRunner {
   readonly #owner: string;
   readonly #failed: LcoreFailed | undefined;
   #records: StreamRecords | undefined;
+  #steering: Steering | undefined;
   #counted: StreamCounters[] = [];
   #started: Lcore[] = [];
 
@@ -34,8 +43,11 @@ export class StreamRunner {
     return this.#records !== undefined;
   }
 
-  /** Starts the lcores. Throws ERR_INVALID_STATE, ERR_NO_MEMORY, and what the lcores throw; then nothing runs. */
-  async start(specs: readonly StreamSpec[]): Promise<void> {
+  /**
+   * Starts the lcores. `ports` are all that the streams may send to. Throws ERR_INVALID_STATE, ERR_NO_MEMORY, and what the
+   * lcores throw; then nothing runs.
+   */
+  async start(specs: readonly StreamSpec[], ports: readonly Port[]): Promise<void> {
     if (this.isRunning) throw new ViaductError('ERR_INVALID_STATE', `${this.#owner} runs already: stop() it first`);
     if (specs.length === 0) {
       throw new ViaductError(
@@ -44,8 +56,10 @@ export class StreamRunner {
       );
     }
     const { memory, memzones } = this.#eal;
-    const records = new StreamRecords(memory, memzones, specs);
+    const records = new StreamRecords(memory, memzones, this.#steered(specs, ports));
     this.#records = records;
+    const several = reachable(ports).filter((port) => plannedPort(port).txQueueCount > 1);
+    if (several.length > 0) this.#steering = new Steering(memory, several);
     try {
       for (const part of records.lcores) {
         const lcore = this.lcores[part.lcoreIndex]!;
@@ -61,6 +75,22 @@ export class StreamRunner {
     }
   }
 
+  /**
+   * Packets to a port with several tx queues are steered by flow. Where rx and tx queues come in pairs a stream keeps to the
+   * tx queue of its rx queue's number, as in testpmd, unless that one is switched off.
+   */
+  #steered(specs: readonly StreamSpec[], ports: readonly Port[]): readonly StreamSpec[] {
+    const planned = new Map(reachable(ports).map((port) => [port.id, plannedPort(port)]));
+    if ([...planned.values()].every((port) => port.txQueueCount <= 1)) return specs;
+    const table = toeplitzTable(this.#eal);
+    return specs.map((spec) => {
+      if (spec.engine === ENGINE_L2) return { ...spec, steer: { table, ownFirst: false } };
+      const to = planned.get(spec.txPort);
+      if (to === undefined || to.txQueueCount <= 1) return spec;
+      return { ...spec, steer: { table, ownFirst: planned.get(spec.rxPort)?.rxQueueCount === to.txQueueCount } };
+    });
+  }
+
   /** Ends the lcores' rounds. When it resolves no lcore touches a stream. A lcore that failed has told so through wait(). */
   async stop(): Promise<void> {
     const records = this.#records;
@@ -71,6 +101,8 @@ export class StreamRunner {
       this.#setStreams(lcore, 0, 0);
       lcore.setRxQueues([]);
     }
+    this.#steering?.stop();
+    this.#steering = undefined;
     this.#counted = merge([...this.#counted, ...records.counters()]);
     records.free();
     this.#records = undefined;
@@ -94,11 +126,11 @@ export class StreamRunner {
   }
 }
 
-/** One entry for each pair of ports, so that a life of many starts does not grow. */
+/** One entry for each pair of queues, so that a life of many starts does not grow. */
 function merge(counters: readonly StreamCounters[]): StreamCounters[] {
   const merged = new Map<string, StreamCounters>();
   for (const stream of counters) {
-    const key = `${stream.rxPort}>${stream.txPort}`;
+    const key = `${stream.rxPort}/${stream.rxQueue}>${stream.txPort}/${stream.txQueue}`;
     const sum = merged.get(key);
     merged.set(
       key,
@@ -111,6 +143,8 @@ function merge(counters: readonly StreamCounters[]): StreamCounters[] {
             txDropped: sum.txDropped + stream.txDropped,
             filtered: sum.filtered + stream.filtered,
             flooded: sum.flooded + stream.flooded,
+            badIpCksum: sum.badIpCksum + stream.badIpCksum,
+            badL4Cksum: sum.badL4Cksum + stream.badL4Cksum,
           },
     );
   }
@@ -128,6 +162,11 @@ function pickLcores(eal: Eal, owner: string, ids: readonly number[] | undefined)
     throw new ViaductError('ERR_INVALID_ARGUMENT', `${owner}: lcores ${ids.join(', ')}: one is named twice`);
   }
   return ids.map((id) => eal.lcore(id));
+}
+
+/** Ports that can be asked for their queues. */
+function reachable(ports: readonly Port[]): Port[] {
+  return ports.filter(({ state }) => state === 'started' || state === 'configured');
 }
 
 /** What a plan needs to know of the ports. ERR_INVALID_STATE for one that is not started. */

@@ -1,17 +1,22 @@
 /**
  * STREAM_ records in shared memory: what lcoreRun polls. One memzone holds everything that a set of streams needs:
  *
- *   | streams, those of one lcore together | txonly templates | working area of each lcore |
+ *   | streams, those of one lcore together | txonly templates | working areas of each lcore |
  */
 import {
   PORT_BASE,
   PORT_RXQS,
   PORT_SIZE,
   QUEUE_POOL,
+  STEER_SCRATCH_SIZE,
+  STREAM_BAD_IP_CKSUM,
+  STREAM_BAD_L4_CKSUM,
   STREAM_BURST,
+  STREAM_CSUM,
   STREAM_ENGINE,
   STREAM_FILTERED,
   STREAM_FLOODED,
+  STREAM_FLOW_COUNT,
   STREAM_LIMIT,
   STREAM_NEXT_ENGINE,
   STREAM_PEER_MAC,
@@ -22,6 +27,10 @@ import {
   STREAM_SCRATCH,
   STREAM_SIZE,
   STREAM_STATE,
+  STREAM_STEER_OWN_FIRST,
+  STREAM_STEER_SCRATCH,
+  STREAM_STEER_TABLE,
+  STREAM_TSO_SEGSZ,
   STREAM_TX_DROPPED,
   STREAM_TX_PACKETS,
   STREAM_TX_PORT,
@@ -56,12 +65,29 @@ export interface StreamSpec extends PlannedStream {
   /** txonly: packets to send before `nextEngine` takes over. */
   readonly limit?: number;
   readonly nextEngine?: number;
+  /** csum: CSUM_* flags, and the payload bytes of a TSO segment (0: none is marked). */
+  readonly csum?: number;
+  readonly tsoSegmentBytes?: number;
+  /** flowgen: flows that it goes through. */
+  readonly flowCount?: number;
+  /** Steers packets over the tx port's queues by their flow. */
+  readonly steer?: StreamSteering;
+}
+
+/** How a stream finds the tx queue of a packet. */
+export interface StreamSteering {
+  /** Address of the Toeplitz table. */
+  readonly table: number;
+  /** All packets go to the stream's own tx queue as long as that one runs. */
+  readonly ownFirst: boolean;
 }
 
 /** What a stream counted. */
 export interface StreamCounters {
   readonly rxPort: number;
+  readonly rxQueue: number;
   readonly txPort: number;
+  readonly txQueue: number;
   readonly rxPackets: number;
   readonly txPackets: number;
   /** Packets that the tx port did not take; they were freed. */
@@ -69,6 +95,9 @@ export interface StreamCounters {
   /** Packets that the engine itself threw away. */
   readonly filtered: number;
   readonly flooded: number;
+  /** Packets whose port found a bad checksum (csum). */
+  readonly badIpCksum: number;
+  readonly badL4Cksum: number;
 }
 
 /** One lcore's share. */
@@ -101,7 +130,9 @@ export class StreamRecords {
     const templates = specs.length * STREAM_SIZE;
     const scratch = templates + specs.length * TXONLY_SIZE;
     const scratchSize = specs.some((spec) => spec.scratch) ? SWITCH_SCRATCH_SIZE : 0;
-    this.#zone = memzones.reserve(freeName(memzones), scratch + indexes.length * scratchSize);
+    const steer = scratch + indexes.length * scratchSize;
+    const steerSize = specs.some((spec) => spec.steer) ? STEER_SCRATCH_SIZE : 0;
+    this.#zone = memzones.reserve(freeName(memzones), steer + indexes.length * steerSize);
     const base = this.#zone.address;
 
     this.#specs.forEach((spec, i) => {
@@ -109,6 +140,7 @@ export class StreamRecords {
       this.#write(base + i * STREAM_SIZE, spec, {
         state: spec.template === undefined ? (spec.state ?? 0) : template,
         scratch: spec.scratch ? base + scratch + indexes.indexOf(spec.lcoreIndex) * scratchSize : 0,
+        steer: spec.steer ? base + steer + indexes.indexOf(spec.lcoreIndex) * steerSize : 0,
       });
       if (spec.template !== undefined) memory.u8.set(spec.template, template);
     });
@@ -123,7 +155,7 @@ export class StreamRecords {
     });
   }
 
-  #write(address: number, spec: StreamSpec, at: { state: number; scratch: number }): void {
+  #write(address: number, spec: StreamSpec, at: { state: number; scratch: number; steer: number }): void {
     const set = (field: number, value: number) => {
       this.#memory.u32[(address + field) >>> 2] = value;
     };
@@ -138,6 +170,12 @@ export class StreamRecords {
     set(STREAM_POOL, spec.pool ?? 0);
     set(STREAM_LIMIT, spec.limit ?? NO_LIMIT);
     set(STREAM_NEXT_ENGINE, spec.nextEngine ?? spec.engine);
+    set(STREAM_CSUM, spec.csum ?? 0);
+    set(STREAM_TSO_SEGSZ, spec.tsoSegmentBytes ?? 0);
+    set(STREAM_FLOW_COUNT, spec.flowCount ?? 1);
+    set(STREAM_STEER_TABLE, spec.steer?.table ?? 0);
+    set(STREAM_STEER_SCRATCH, at.steer);
+    set(STREAM_STEER_OWN_FIRST, spec.steer?.ownFirst ? 1 : 0);
     if (spec.peerMac !== undefined) this.#memory.u8.set(spec.peerMac, address + STREAM_PEER_MAC);
   }
 
@@ -147,12 +185,16 @@ export class StreamRecords {
       const read = (field: number) => readLiveCounter(this.#memory, this.#zone.address + i * STREAM_SIZE + field);
       return {
         rxPort: spec.rxPort,
+        rxQueue: spec.rxQueue,
         txPort: spec.txPort,
+        txQueue: spec.txQueue,
         rxPackets: read(STREAM_RX_PACKETS),
         txPackets: read(STREAM_TX_PACKETS),
         txDropped: read(STREAM_TX_DROPPED),
         filtered: read(STREAM_FILTERED),
         flooded: read(STREAM_FLOODED),
+        badIpCksum: read(STREAM_BAD_IP_CKSUM),
+        badL4Cksum: read(STREAM_BAD_L4_CKSUM),
       };
     });
   }

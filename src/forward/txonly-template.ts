@@ -15,10 +15,29 @@ const ETHER_TYPE_IPV4 = 0x0800;
 const IPPROTO_UDP = 17;
 const MAX_TOTAL = ETHER_HDR_LEN + 0xffff;
 const TTL = 64;
-/** testpmd's: the addresses of RFC 2544 benchmarks, the discard port. */
-const SOURCE_IP = [198, 18, 0, 1];
-const DESTINATION_IP = [198, 18, 0, 2];
-const UDP_PORT = 9;
+
+/** IPv4 addresses and UDP ports. */
+export interface UdpFlow {
+  readonly sourceIp: readonly number[];
+  readonly destinationIp: readonly number[];
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+}
+
+/** testpmd's txonly: the addresses of RFC 2544 benchmarks, the discard port. */
+export const TXONLY_FLOW: UdpFlow = {
+  sourceIp: [198, 18, 0, 1],
+  destinationIp: [198, 18, 0, 2],
+  sourcePort: 9,
+  destinationPort: 9,
+};
+/** testpmd's flowgen: its first flow. */
+export const FLOWGEN_FLOW: UdpFlow = {
+  sourceIp: [10, 254, 0, 0],
+  destinationIp: [10, 253, 0, 0],
+  sourcePort: 1000,
+  destinationPort: 1001,
+};
 
 /** What a txonly stream sends. */
 export interface TxonlyPacket {
@@ -27,6 +46,8 @@ export interface TxonlyPacket {
   readonly source: Uint8Array;
   /** Bytes of each segment, Ethernet header included, frame check sequence not. */
   readonly segmentLengths: readonly number[];
+  /** Default TXONLY_FLOW. */
+  readonly flow?: UdpFlow;
 }
 
 /**
@@ -50,10 +71,11 @@ export function checkSegmentLengths(lengths: readonly number[]): void {
 
 /**
  * The TXONLY_ record that the txonly engine copies from: testpmd's packet, Ethernet | IPv4 | UDP without checksum (0, RFC 768),
- * from 198.18.0.1 to 198.18.0.2, port 9 to port 9. Throws as checkSegmentLengths.
+ * of the given flow. flowgen counts on from it. Throws as checkSegmentLengths.
  */
 export function txonlyTemplate(packet: TxonlyPacket): Uint8Array {
   checkSegmentLengths(packet.segmentLengths);
+  const flow = packet.flow ?? TXONLY_FLOW;
   const record = new Uint8Array(TXONLY_SIZE);
   // the record is ours and the module's: little-endian; what goes over the wire is big-endian
   const view = new DataView(record.buffer);
@@ -72,13 +94,13 @@ export function txonlyTemplate(packet: TxonlyPacket): Uint8Array {
   view.setUint16(ip + 2, ipLength);
   record[ip + 8] = TTL;
   record[ip + 9] = IPPROTO_UDP;
-  record.set(SOURCE_IP, ip + 12);
-  record.set(DESTINATION_IP, ip + 16);
+  record.set(flow.sourceIp, ip + 12);
+  record.set(flow.destinationIp, ip + 16);
   view.setUint16(ip + 10, internetChecksum(view, ip, IPV4_HDR_LEN));
 
   const udp = ip + IPV4_HDR_LEN;
-  view.setUint16(udp, UDP_PORT);
-  view.setUint16(udp + 2, UDP_PORT);
+  view.setUint16(udp, flow.sourcePort);
+  view.setUint16(udp + 2, flow.destinationPort);
   view.setUint16(udp + 4, ipLength - IPV4_HDR_LEN);
   if (udp + UDP_HDR_LEN !== TXONLY_HEADERS + TXONLY_HEADERS_LEN) throw new Error('the headers are not what they say');
   return record;

@@ -43,7 +43,7 @@ t.test('settings are taken up by the next start, nonsense is refused', async (t)
   const lab = await Lab.open();
   const [a, b] = lab.inner as [(typeof lab.inner)[0], (typeof lab.inner)[0]];
   const forwarder = new Forwarder(lab.eal, { ports: [a, b], engine: 'rxonly', burst: 8 });
-  t.strictSame(forwardEngines, ['io', 'mac', 'macswap', 'rxonly', 'txonly']);
+  t.strictSame(forwardEngines, ['io', 'mac', 'macswap', 'flowgen', 'rxonly', 'txonly', 'csum', 'icmpecho', '5tswap']);
   t.strictSame(
     [forwarder.engine, forwarder.burst, forwarder.topology, forwarder.txPackets],
     ['rxonly', 8, 'paired', [64]],
@@ -71,7 +71,7 @@ t.test('settings are taken up by the next start, nonsense is refused', async (t)
     { lcoreId: 1, rxPort: b.id, rxQueue: 0, txPort: b.id, txQueue: 0 },
   ]);
   const bad = { code: 'ERR_INVALID_ARGUMENT' };
-  t.throws(() => forwarder.setEngine('flowgen' as ForwardEngine), bad);
+  t.throws(() => forwarder.setEngine('noisy' as ForwardEngine), bad);
   t.throws(() => forwarder.setEngine('toString' as ForwardEngine), bad);
   for (const burst of [0, 513, 1.5]) t.throws(() => forwarder.setBurst(burst), bad);
   t.throws(() => forwarder.setTxPackets([41]), bad);

@@ -258,21 +258,3 @@ t.test('a known destination that ages while its source goes on talking in the sa
   const echo = [frame(station(2), station(1)), frame(station(1), station(1))];
   t.equal(sw.send(0, echo, late)[1]!.length, 1, 'its own frame brings it back before the second is looked up');
 });
-
-t.test('tx queues: each lcore keeps to its own, modulo what a port has', async (t) => {
-  const bench = new Bench();
-  const [a, b, c] = [bench.ringPort(0), bench.ringPort(1, { queues: 3 }), bench.ringPort(2, { queues: 2 })];
-  const table = new MacTable(bench, { tableSize: 64, ageingMs: 0, quota: 64 });
-  table.setMembers([0, 1, 2], 64);
-  bench.streams({ engine: ENGINE_L2, rxPort: 0, txQueue: 3, state: table.address, scratch: true });
-  bench.inject(a, [bench.packet(frame(BROADCAST, station(1)))]);
-  bench.run();
-  t.strictSame(
-    [0, 1, 2].map((queue) => bench.collect(b, queue).length),
-    [1, 0, 0],
-  );
-  t.strictSame(
-    [0, 1].map((queue) => bench.collect(c, queue).length),
-    [0, 1],
-  );
-});
