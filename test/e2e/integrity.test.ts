@@ -173,6 +173,36 @@ t.test('a receiver that does not keep up: what it misses is counted, the sender 
   t.equal(rig.mempool.inUseCount, 0, 'every mbuf back in the pool');
 });
 
+t.test('queues are stopped and started again in full traffic: they go on where they were', async (t) => {
+  const lab = Lab.forTest(t, 'restart');
+  const rig = await SwitchRig.open(lab, { ports: 2 });
+  const { flows, disconnect } = await connectBoth(rig, { ringSize: 1024 }, { ringSize: 1024 }, mixedSize);
+  const { frontEnd } = flows[0].from;
+  const { rx, tx } = frontEnd.guest.splitPairs[0]!;
+  for (let time = 1; time <= 20; time++) {
+    const goal = time * 1_000;
+    while (flows[0].sent < goal) {
+      for (const flow of flows) flow.send(goal);
+      for (const flow of flows) flow.receive();
+      await turn();
+    }
+    // In the middle of it: frames are under way in both directions.
+    const bases = [await frontEnd.stopQueue(0), await frontEnd.stopQueue(1)];
+    t.equal(bases[0], rx.usedIndex, 'every receive buffer that it took is given back');
+    t.equal(bases[1], tx.usedIndex, 'every frame that it took is given back');
+    flows[0].send();
+    await turn();
+    t.equal(tx.usedIndex, bases[1], 'a stopped queue is left alone');
+    for (const [queue, base] of bases.entries()) await frontEnd.startQueue(queue, base);
+    await frontEnd.enable(true);
+    frontEnd.kick(1);
+  }
+  const frames = Math.max(flows[0].sent, flows[1].sent);
+  await run(rig, flows, frames);
+  checkFlows(t, rig, flows, frames);
+  await disconnect();
+});
+
 t.test('a lcore that sleeps is woken by each kick, and a guest that sleeps by each call', async (t) => {
   const rounds = 200;
   const lab = Lab.forTest(t, 'sleep');

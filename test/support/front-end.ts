@@ -1,5 +1,5 @@
 import type { Os } from '../../src/os/types.js';
-import { type TestGuest, VIRTIO_NET_F_MQ } from './test-guest.js';
+import { type GuestRing, type TestGuest, VIRTIO_NET_F_MQ } from './test-guest.js';
 
 // vhost-user protocol: front-end message types
 export const REQUEST = {
@@ -134,15 +134,24 @@ export class FrontEnd {
     }
   }
 
-  /** Stops a queue: the back end answers with the next available index that it would have taken. */
-  async vringBase(queue: number): Promise<number> {
+  /** Stops a queue: the back end answers with the position that it would go on from (`startQueue`). */
+  async stopQueue(queue: number): Promise<number> {
     const { payload } = await this.ask(REQUEST.GET_VRING_BASE, words(queue, 0));
     return payload.readUInt32LE(4);
   }
 
-  /** Whether the back end has closed the connection. Input that nobody waited for is thrown away. */
-  get closedByPeer(): boolean {
-    return this.#os.receiveMessage(this.#socket, Buffer.alloc(4096), MAX_FDS).length === 0;
+  /** Starts a queue from a position on: of a split ring the available index, of a packed one both indexes and wrap counters. */
+  async startQueue(queue: number, base: number): Promise<void> {
+    const { memory } = this.guest;
+    const ring = this.#ring(queue);
+    const index = long(BigInt(queue));
+    await this.#acknowledged(REQUEST.SET_VRING_NUM, words(queue, ring.size));
+    await this.#acknowledged(REQUEST.SET_VRING_BASE, words(queue, base));
+    // index, flags, then descriptor, used and available areas, and the log's address
+    const areas = [ring.desc, ring.used, ring.avail].map((offset) => long(BigInt(memory.userAddress(offset))));
+    await this.#acknowledged(REQUEST.SET_VRING_ADDR, Buffer.concat([words(queue, 0), ...areas, long(0n)]));
+    await this.#acknowledged(REQUEST.SET_VRING_KICK, index, [this.#kicks[queue]!]);
+    await this.#acknowledged(REQUEST.SET_VRING_CALL, index, [this.#calls[queue]!]);
   }
 
   /** Hangs up and closes everything but the guest, which can be connected again. */
@@ -204,7 +213,7 @@ export class FrontEnd {
       this.#memoryTable(),
       guest.memory.regions.map(() => guest.memory.fd),
     );
-    for (let queue = 0; queue < this.#kicks.length; queue++) await this.#setUpQueue(queue);
+    for (let queue = 0; queue < this.#kicks.length; queue++) await this.startQueue(queue, this.#ring(queue).base);
     for (let pair = 0; pair < guest.pairs.length; pair++) guest.fillRx(pair);
     if (protocol !== 0n) await this.enable(true);
     if ((this.protocolFeatures & PROTOCOL_F_STATUS) !== 0n) {
@@ -212,17 +221,9 @@ export class FrontEnd {
     }
   }
 
-  async #setUpQueue(queue: number): Promise<void> {
-    const { memory, pairs } = this.guest;
-    const ring = queue % 2 === 0 ? pairs[queue >>> 1]!.rx : pairs[queue >>> 1]!.tx;
-    const index = long(BigInt(queue));
-    await this.#acknowledged(REQUEST.SET_VRING_NUM, words(queue, ring.size));
-    await this.#acknowledged(REQUEST.SET_VRING_BASE, words(queue, ring.base));
-    // index, flags, then descriptor, used and available areas, and the log's address
-    const areas = [ring.desc, ring.used, ring.avail].map((offset) => long(BigInt(memory.userAddress(offset))));
-    await this.#acknowledged(REQUEST.SET_VRING_ADDR, Buffer.concat([words(queue, 0), ...areas, long(0n)]));
-    await this.#acknowledged(REQUEST.SET_VRING_KICK, index, [this.#kicks[queue]!]);
-    await this.#acknowledged(REQUEST.SET_VRING_CALL, index, [this.#calls[queue]!]);
+  #ring(queue: number): GuestRing {
+    const pair = this.guest.pairs[queue >>> 1]!;
+    return queue % 2 === 0 ? pair.rx : pair.tx;
   }
 
   #memoryTable(): Buffer {
