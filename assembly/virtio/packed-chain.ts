@@ -4,6 +4,7 @@
  */
 import {
   DROP_ADDRESS,
+  DROP_CHAIN,
   DROP_DIRECTION,
   DROP_FEATURE,
   DROP_INDIRECT,
@@ -14,6 +15,7 @@ import {
   VQ_INDIRECT,
 } from '../layout';
 import { translate } from '../mem/region';
+import { walkStep } from './walk';
 import { GATHERED, gatherBegin, gatherDrop, gatherEnd, gatherPiece } from './gather';
 import {
   PACKED_DESC_SIZE,
@@ -49,13 +51,14 @@ export function packedDequeueChain(
   let walked: u32 = 1;
   gatherBegin(queue, mbuf);
   while (true) {
+    walkStep(queue);
     const flags = packedFlags(tail);
     const length = packedLen(tail);
     if (fault == GATHERED) {
       if (flags & PACKED_F_INDIRECT) {
         // Section 2.8.7: an indirect descriptor stands alone.
         fault =
-          walked != 1 || flags & (PACKED_F_NEXT | PACKED_F_WRITE)
+          walked != 1 || flags & PACKED_F_NEXT
             ? DROP_INDIRECT
             : gatherTable(lcoreId, queue, mbuf, room, address, length);
       } else if (flags & PACKED_F_WRITE) fault = DROP_DIRECTION;
@@ -66,7 +69,7 @@ export function packedDequeueChain(
     }
     if ((flags & PACKED_F_NEXT) == 0) break;
     if (++walked > size) {
-      gatherDrop(lcoreId, queue, mbuf, DROP_INDIRECT);
+      gatherDrop(lcoreId, queue, mbuf, DROP_CHAIN);
       return ENDLESS;
     }
     if (++index == size) index = 0;
@@ -87,6 +90,7 @@ function gatherTable(lcoreId: u32, queue: usize, mbuf: usize, room: u32, address
   const table = translate(device, address, tableBytes);
   if (table == 0) return DROP_INDIRECT;
   for (let desc = table; desc < table + tableBytes; desc += PACKED_DESC_SIZE) {
+    walkStep(queue);
     const tail = load<u64>(desc, PACKED_TAIL);
     const length = packedLen(tail);
     if (packedFlags(tail) & PACKED_F_INDIRECT) return DROP_INDIRECT;

@@ -25,14 +25,16 @@ import {
   positionIndex,
   positionWrap,
 } from './packed';
+import { walkStep } from './walk';
 import { SCATTER_RUNT, scatterBegin, scatterBroken, scatterEnd, scatterLeft, scatterPiece } from './scatter';
 
 /** The packet needs more chains than the guest has posted: nothing is used. */
 export const SCATTER_WAIT: u32 = 0xffff_ffff;
 /** The packet cannot be delivered: it is dropped, the chain stays. */
 export const SCATTER_NO_ROOM: u32 = 0xffff_fffe;
-/** A chain without an end. */
+/** A chain without an end; a buffer id that the ring does not have. */
 export const SCATTER_ENDLESS: u32 = 0xffff_fffd;
+export const SCATTER_ID: u32 = 0xffff_fffc;
 /** Flag: the one chain reported breaks a rule; it is to be skipped. */
 export const SCATTER_BAD: u32 = 0x8000_0000;
 
@@ -63,6 +65,7 @@ export function packedScatter(queue: usize, mbuf: usize, position: u32, address:
     let written: u32 = 0;
     let bad = false;
     while (true) {
+      walkStep(queue);
       const flags = packedFlags(tail);
       if (!bad && scatterLeft(queue) != 0) {
         const piece =
@@ -80,7 +83,7 @@ export function packedScatter(queue: usize, mbuf: usize, position: u32, address:
       address = load<u64>(desc);
     }
     const id = packedId(tail);
-    if (id >= size) return SCATTER_ENDLESS;
+    if (id >= size) return SCATTER_ID;
     if (bad) {
       // Only the packet's first chain is skipped, this one or an earlier one: the packet starts anew behind it.
       if (chains == 0) {
@@ -95,6 +98,7 @@ export function packedScatter(queue: usize, mbuf: usize, position: u32, address:
     descs += chainDescs;
     if (scatterLeft(queue) == 0) break;
     if (!mergeable || scatterBroken(queue) || chains == MAX_CHAINS) return SCATTER_NO_ROOM;
+    if (descs >= size) return SCATTER_NO_ROOM; // there will never be more than the whole ring
     if (descs >= limit) return SCATTER_WAIT;
     position = advance(position, chainDescs, size);
     const desc = table + positionIndex(position) * PACKED_DESC_SIZE;
@@ -122,6 +126,7 @@ function scatterTable(queue: usize, address: u64, tableBytes: u32, alone: bool):
   if (table == 0) return SCATTER_RUNT;
   let written: u32 = 0;
   for (let desc = table; desc < table + tableBytes && scatterLeft(queue) != 0; desc += PACKED_DESC_SIZE) {
+    walkStep(queue);
     const tail = load<u64>(desc, PACKED_TAIL);
     if (packedFlags(tail) & PACKED_F_INDIRECT) return SCATTER_RUNT;
     const piece = scatterOne(queue, load<u64>(desc), packedLen(tail), packedFlags(tail));

@@ -18,6 +18,7 @@ import {
 } from '../layout';
 import { translate } from '../mem/region';
 import { GATHERED, gatherBegin, gatherDrop, gatherEnd, gatherPiece } from './gather';
+import { walkStep } from './walk';
 import {
   DESC_F_INDIRECT,
   DESC_F_NEXT,
@@ -44,7 +45,7 @@ export function dequeueChain(lcoreId: u32, queue: usize, mbuf: usize, address: u
     const tableBytes = tailLen(tail);
     if ((load<u32>(queue, QUEUE_VQ_FLAGS) & VQ_INDIRECT) == 0) return gatherDrop(lcoreId, queue, mbuf, DROP_FEATURE);
     if (
-      tailFlags(tail) & (DESC_F_NEXT | DESC_F_WRITE) ||
+      tailFlags(tail) & DESC_F_NEXT || // WRITE is to be ignored here (section 2.7.5.3.2)
       tableBytes == 0 ||
       tableBytes % DESC_SIZE != 0 ||
       tableBytes / DESC_SIZE > tableSize
@@ -60,6 +61,7 @@ export function dequeueChain(lcoreId: u32, queue: usize, mbuf: usize, address: u
 
   gatherBegin(queue, mbuf);
   while (true) {
+    walkStep(queue);
     const flags = tailFlags(tail);
     const length = tailLen(tail);
     if (flags & DESC_F_INDIRECT) return gatherDrop(lcoreId, queue, mbuf, DROP_INDIRECT); // nested, or after a plain one

@@ -18,6 +18,7 @@ import {
 import { translate } from '../mem/region';
 import { stopQueue } from '../stats';
 import { SCATTER_RUNT, scatterBegin, scatterBroken, scatterEnd, scatterLeft, scatterPiece } from './scatter';
+import { walkStep } from './walk';
 import {
   AVAIL_ENTRY_SIZE,
   DESC_F_INDIRECT,
@@ -43,7 +44,7 @@ export const BAD_BUFFER: i32 = -2;
 /**
  * Writes the packet `mbuf` into the chain that begins with (`head`, `address`, `tail`), the `taken`th of `free`, and into
  * those after it. Returns how many chains it filled, their used entries written but not published; or NO_BUFFERS,
- * NO_ROOM, BAD_BUFFER. The walk is bounded by the ring's size over all chains of a packet.
+ * NO_ROOM, BAD_BUFFER. Each chain is walked at most as far as its table has entries.
  */
 export function enqueueChains(
   queue: usize,
@@ -64,7 +65,6 @@ export function enqueueChains(
   const firstUsed = load<u32>(queue, QUEUE_LAST_USED) + taken;
   scatterBegin(queue, mbuf);
   let chains: u32 = 0;
-  let walked: u32 = 0;
 
   while (true) {
     let table: usize = load<u32>(queue, QUEUE_DESC);
@@ -81,8 +81,10 @@ export function enqueueChains(
     }
 
     let written: u32 = 0;
+    let walked: u32 = 0;
     while (true) {
-      if (++walked > size) return BAD_BUFFER;
+      if (++walked > tableSize) return BAD_BUFFER;
+      walkStep(queue);
       const flags = tailFlags(tail);
       const length = tailLen(tail);
       if ((flags & (DESC_F_WRITE | DESC_F_INDIRECT)) != DESC_F_WRITE) return BAD_BUFFER;
@@ -103,7 +105,7 @@ export function enqueueChains(
     chains++;
     if (scatterLeft(queue) == 0) break;
     if ((flagsOfQueue & VQ_MERGEABLE) == 0 || scatterBroken(queue)) return NO_ROOM;
-    if (taken + chains == free) return NO_BUFFERS;
+    if (taken + chains == free) return chains == size ? NO_ROOM : NO_BUFFERS; // there will never be more than the whole ring
     head = <u32>load<u16>(availRing + ((firstAvail + chains) & mask) * AVAIL_ENTRY_SIZE);
     if (head >= size) {
       stopQueue(queue, STOP_HEAD);
