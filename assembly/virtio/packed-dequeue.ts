@@ -56,6 +56,7 @@ import {
 } from './packed';
 import { ENDLESS, packedDequeueChain } from './packed-chain';
 import { packedNotify } from './packed-notify';
+import { walkBegin, walkedEnough } from './walk';
 import { NET_HDR_CSUM_OFFSET } from './split';
 
 /** Up to `count` packets into `burst`. The caller holds the queue's lock. Returns how many there are. */
@@ -83,7 +84,9 @@ export function packedDequeue(lcoreId: u32, queue: usize, burst: usize, count: u
   let received: u32 = 0;
   let taken: u32 = 0;
   let bytes: u64 = 0;
-  while (taken < count && walked < size) {
+  walkBegin(queue);
+  let todo = count;
+  while (taken < todo && walked < size) {
     const index = positionIndex(position);
     const wrap = positionWrap(position);
     const desc = table + index * PACKED_DESC_SIZE;
@@ -128,9 +131,10 @@ export function packedDequeue(lcoreId: u32, queue: usize, burst: usize, count: u
       id = (<u32>(chain >> 32)) & 0xffff;
       descs = <u32>(chain >> 48);
       kept = frameLen != 0;
+      if (walkedEnough(queue, count)) todo = 0;
     }
     if (id >= size) {
-      gatherDrop(lcoreId, queue, mbuf, DROP_INDEX);
+      if (kept) gatherDrop(lcoreId, queue, mbuf, DROP_INDEX);
       stopQueue(queue, STOP_HEAD);
       break;
     }
@@ -142,7 +146,7 @@ export function packedDequeue(lcoreId: u32, queue: usize, burst: usize, count: u
     position = advance(position, descs, size);
     if (!kept) continue;
     if (isCutVlan(data, frameLen)) {
-      countDrop(queue, DROP_RUNT);
+      gatherDrop(lcoreId, queue, mbuf, DROP_RUNT);
       continue;
     }
     received++;

@@ -16,6 +16,7 @@ import {
   QUEUE_LAST_AVAIL,
   QUEUE_LAST_USED,
   QUEUE_VQ_SIZE,
+  STOP_CHAIN,
   STOP_HEAD,
 } from '../layout';
 import { copyFrame } from '../mem/copy';
@@ -40,7 +41,9 @@ import {
   usedState,
 } from './packed';
 import { packedNotify } from './packed-notify';
-import { packedScatter, SCATTER_BAD, SCATTER_ENDLESS, SCATTER_NO_ROOM, SCATTER_WAIT, shadowAt } from './packed-scatter';
+import { scatterLeft } from './scatter';
+import { walkBegin, walkedEnough, walkWasted } from './walk';
+import { packedScatter, SCATTER_BAD, SCATTER_ENDLESS, SCATTER_ID, SCATTER_NO_ROOM, SCATTER_WAIT, shadowAt } from './packed-scatter';
 
 /**
  * Sends up to `count` packets of `burst`, and stops before one that the guest cannot take as it is; those taken are freed. The
@@ -59,6 +62,7 @@ export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u
   let delivered: u32 = 0;
   let bytes: u64 = 0;
   let walked: u32 = 0;
+  walkBegin(queue);
   while (sent < count && walked < size) {
     const index = positionIndex(position);
     const wrap = positionWrap(position);
@@ -70,17 +74,16 @@ export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u
     const frameLen = load<u32>(mbuf, MBUF_PKT_LEN);
     const asked = hasOffload(mbuf);
     if (asked && !fits(queue, mbuf)) break; // the caller does in software what the guest did not negotiate
-    const id = packedId(tail);
-    if (id >= size) {
-      stopQueue(queue, STOP_HEAD);
-      break;
-    }
-
     if (
       (packedFlags(tail) & PACKED_F_SHAPE) == PACKED_F_WRITE &&
       load<u16>(mbuf, MBUF_NB_SEGS) == 1 &&
       packedLen(tail) >= hdrLen + frameLen
     ) {
+      const id = packedId(tail);
+      if (id >= size) {
+        stopQueue(queue, STOP_HEAD);
+        break;
+      }
       const host = translate(device, address, packedLen(tail));
       if (host != 0) {
         if (asked) netHeaderOut(queue, host, hdrLen, mbuf);
@@ -100,8 +103,8 @@ export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u
 
     const outcome = packedScatter(queue, mbuf, position, address, tail, size - walked);
     if (outcome == SCATTER_WAIT) break;
-    if (outcome == SCATTER_ENDLESS) {
-      stopQueue(queue, STOP_HEAD);
+    if (outcome == SCATTER_ENDLESS || outcome == SCATTER_ID) {
+      stopQueue(queue, outcome == SCATTER_ID ? STOP_HEAD : STOP_CHAIN);
       break;
     }
     if (outcome == SCATTER_NO_ROOM) {
@@ -124,12 +127,15 @@ export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u
     const descs = outcome & 0xffff;
     position = advance(position, descs, size);
     walked += descs;
-    if (outcome & SCATTER_BAD) countDrop(queue, DROP_RX_BUFFER);
-    else {
+    if (outcome & SCATTER_BAD) {
+      countDrop(queue, DROP_RX_BUFFER);
+      walkWasted(queue, frameLen - scatterLeft(queue));
+    } else {
       sent++;
       delivered++;
       bytes += frameLen;
     }
+    if (walkedEnough(queue, count)) break;
   }
 
   if (walked != 0) {

@@ -49,9 +49,11 @@ import {
   USED_ENTRY_SIZE,
 } from './split';
 import { isCutVlan } from './frame';
+import { gatherDrop } from './gather';
 import { asksOffload, HEADER_OK, netHeaderIn } from './net-header';
 import { dequeueChain } from './split-chain';
 import { notifyDriver } from './split-notify';
+import { walkBegin, walkedEnough } from './walk';
 
 /** Up to `count` packets into `burst`. The caller holds the queue's lock. Returns how many there are. */
 export function splitDequeue(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
@@ -88,6 +90,7 @@ export function splitDequeue(lcoreId: u32, queue: usize, burst: usize, count: u3
   let received: u32 = 0;
   let bytes: u64 = 0;
   let taken: u32 = 0;
+  walkBegin(queue);
   while (taken < todo) {
     const head = <u32>load<u16>(availRing + ((lastAvail + taken) & mask) * AVAIL_ENTRY_SIZE);
     if (head >= size) {
@@ -132,10 +135,11 @@ export function splitDequeue(lcoreId: u32, queue: usize, burst: usize, count: u3
       }
     } else {
       frameLen = dequeueChain(lcoreId, queue, mbuf, load<u64>(desc), tail, room);
+      if (walkedEnough(queue, count)) todo = taken;
       if (frameLen == 0) continue; // dropped and counted
     }
     if (isCutVlan(data, frameLen)) {
-      countDrop(queue, DROP_RUNT);
+      gatherDrop(lcoreId, queue, mbuf, DROP_RUNT);
       continue;
     }
     received++;

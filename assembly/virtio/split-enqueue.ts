@@ -39,8 +39,10 @@ import {
   tailLen,
   USED_ENTRY_SIZE,
 } from './split';
+import { scatterLeft } from './scatter';
 import { notifyDriver } from './split-notify';
 import { enqueueChains, NO_BUFFERS, NO_ROOM } from './split-scatter';
+import { walkBegin, walkedEnough, walkWasted } from './walk';
 
 /**
  * Sends up to `count` packets of `burst`, and stops before one that the guest cannot take as it is; those taken are freed. The
@@ -69,6 +71,7 @@ export function splitEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u3
   let delivered: u32 = 0;
   let bytes: u64 = 0;
   let taken: u32 = 0;
+  walkBegin(queue);
   while (sent < count && taken < free) {
     const head = <u32>load<u16>(availRing + ((lastAvail + taken) & mask) * AVAIL_ENTRY_SIZE);
     if (head >= size) {
@@ -112,9 +115,11 @@ export function splitEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u3
       sent++;
     } else {
       countDrop(queue, DROP_RX_BUFFER);
+      walkWasted(queue, frameLen - scatterLeft(queue));
       store<u64>(usedRing + ((lastUsed + taken) & mask) * USED_ENTRY_SIZE, <u64>head);
       taken++;
     }
+    if (walkedEnough(queue, count)) break;
   }
 
   if (taken != 0) {
