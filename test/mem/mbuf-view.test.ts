@@ -125,6 +125,7 @@ t.test('header fields are where the layout puts them, and do not touch each othe
     packetType: 0xf123_4567,
     hash: 0xfedc_ba98,
     vlanTci: 0xabcd,
+    vlanTciOuter: 0x9876,
     l2Len: 14,
     l3Len: 500,
     l4Len: 20,
@@ -138,6 +139,7 @@ t.test('header fields are where the layout puts them, and do not touch each othe
   m.free();
   const fresh = new MbufView(context).at(pool.alloc());
   t.match(fresh, { port: 0xffff, olFlags: 0, packetType: 0, hash: 0, vlanTci: 0, l2Len: 0, l3Len: 0, l4Len: 0 });
+  t.equal(fresh.vlanTciOuter, 0);
   t.match(fresh, { tsoSegsz: 0, udata: 0 });
   fresh.free();
 });
