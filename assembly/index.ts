@@ -14,6 +14,7 @@ export { regionTranslate } from './mem/region';
 export { virtioQueueDrain, virtioQueueInit } from './pmd/virtio';
 export { lcoreArm, lcoreDisarm, lcoreWake, rxBurst, txBurst, txPrepare } from './port';
 export { lcoreRun } from './forward/run';
+export { lcoreFlush } from './pmd/owed';
 export { switchFlushPort, switchInit, switchLearn, switchLookup, switchSweep } from './forward/l2-table';
 export { checksumUpdate16, checksumUpdate32, rawChecksum, rawChecksumMbuf } from './net/checksum';
 export { gsoSegment } from './net/gso';

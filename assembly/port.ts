@@ -5,6 +5,8 @@
 import { wakeLcore } from './hook';
 import {
   LCORE_BASE,
+  LCORE_NOW_US,
+  LCORE_OWED_COUNT,
   LCORE_RXQ_COUNT,
   LCORE_RXQS,
   LCORE_SIZE,
@@ -24,10 +26,13 @@ import {
   QUEUE_FRAME_LEN,
   QUEUE_PMD,
   QUEUE_RUN,
+  QUEUE_SLEEPS,
   QUEUE_WAITER,
+  QUEUE_WAKEUPS,
 } from './layout';
 import { nullRxBurst, nullTxBurst } from './pmd/null';
 import { prepareBurst, preparedWith } from './pmd/prepare';
+import { lcoreFlush } from './pmd/owed';
 import { ringRxArm, ringRxBurst, ringTxBurst } from './pmd/ring';
 import { vhostRxArm, vhostRxBurst, vhostRxDisarm, vhostTxBurst } from './pmd/vhost';
 import { virtioRxArm, virtioRxBurst, virtioRxDisarm, virtioTxBurst } from './pmd/virtio';
@@ -83,43 +88,54 @@ function rxArm(lcoreId: u32, rxq: usize): bool {
   return false;
 }
 
-function rxDisarm(lcoreId: u32, rxq: usize): void {
+/** Polls again. True if packets wait. */
+function rxDisarm(lcoreId: u32, rxq: usize): bool {
   const pmd = load<u32>(rxq, QUEUE_PMD);
-  if (pmd == PMD_VHOST) vhostRxDisarm(lcoreId, rxq);
-  else if (pmd == PMD_VIRTIO) virtioRxDisarm(lcoreId, rxq);
+  if (pmd == PMD_VHOST) return vhostRxDisarm(lcoreId, rxq);
+  if (pmd == PMD_VIRTIO) return virtioRxDisarm(lcoreId, rxq);
+  return pmd == PMD_RING && ringRxArm(rxq);
 }
 
 /**
  * Before the lcore sleeps: asks every rx queue that it polls to wake it, and looks once more. 1 = packets wait, or may wait,
- * and nothing is armed any more; 0 = sleep. First the waiter, then the look: whoever publishes after the look sees the waiter.
+ * and nothing is armed any more; 0 = sleep. It never sleeps while it owes a notification. First the waiter, then the look: whoever publishes after the look sees the waiter.
  */
 export function lcoreArm(lcoreId: u32): u32 {
   if (lcoreId >= MAX_LCORES) return 1;
   const lcore: usize = LCORE_BASE + lcoreId * LCORE_SIZE;
+  if (load<u32>(lcore, LCORE_OWED_COUNT) != 0 && lcoreFlush(lcoreId, load<u32>(lcore, LCORE_NOW_US), 1) != 0) return 1;
   let at: usize = load<u32>(lcore, LCORE_RXQS);
   const end = at + (load<u32>(lcore, LCORE_RXQ_COUNT) << 2);
   for (; at < end; at += 4) {
     const rxq: usize = load<u32>(at);
     atomic.store<u32>(rxq, <u32>lcore, QUEUE_WAITER);
     if (rxArm(lcoreId, rxq)) {
-      lcoreDisarm(lcoreId);
+      disarmAll(lcoreId, lcore, false);
       return 1;
     }
   }
+  for (at = load<u32>(lcore, LCORE_RXQS); at < end; at += 4) countOne(load<u32>(at), QUEUE_SLEEPS);
   return 0;
 }
 
 /** After the sleep: polls again, nobody needs to signal. */
 export function lcoreDisarm(lcoreId: u32): void {
   if (lcoreId >= MAX_LCORES) return;
-  const lcore: usize = LCORE_BASE + lcoreId * LCORE_SIZE;
+  disarmAll(lcoreId, LCORE_BASE + lcoreId * LCORE_SIZE, true);
+}
+
+function disarmAll(lcoreId: u32, lcore: usize, slept: bool): void {
   let at: usize = load<u32>(lcore, LCORE_RXQS);
   const end = at + (load<u32>(lcore, LCORE_RXQ_COUNT) << 2);
   for (; at < end; at += 4) {
     const rxq: usize = load<u32>(at);
     atomic.store<u32>(rxq, 0, QUEUE_WAITER);
-    rxDisarm(lcoreId, rxq);
+    if (rxDisarm(lcoreId, rxq) && slept) countOne(rxq, QUEUE_WAKEUPS);
   }
+}
+
+function countOne(queue: usize, counter: usize): void {
+  store<u64>(queue + counter, load<u64>(queue + counter) + 1);
 }
 
 /** Wakes an lcore by its id, whether it sleeps or not. */

@@ -39,6 +39,7 @@ export { Ring, type RingOptions } from './ring.js';
 // Ports (rte_ethdev).
 
 export { type DropCause, dropCauses, explainStop, type StopCause, stopCauses } from './ethdev/causes.js';
+export type { Coalescing, CoalescingConf } from './ethdev/coalescing.js';
 export { Port, type ProbeOptions, type RxQueueConf, type TxQueueConf } from './ethdev/port.js';
 export type { PortState } from './ethdev/port-state.js';
 export { findPort, ports } from './ethdev/port-table.js';

@@ -16,6 +16,7 @@ import {
   ENGINE_TXONLY,
   LCORE_BASE,
   LCORE_BUSY_POLLS,
+  LCORE_OWED_COUNT,
   LCORE_POLLS,
   LCORE_SCRATCH,
   LCORE_SIZE,
@@ -32,6 +33,7 @@ import { pollCsum } from './csum';
 import { pollFiveTupleSwap } from './five-tuple-swap';
 import { pollFlowgen } from './flowgen';
 import { pollIcmpecho } from './icmpecho';
+import { lcoreFlush } from '../pmd/owed';
 import { pollIo } from './io';
 import { pollL2 } from './l2';
 import { pollMac } from './mac';
@@ -39,13 +41,18 @@ import { pollMacswap } from './macswap';
 import { pollRxonly } from './rxonly';
 import { pollTxonly } from './txonly';
 
+/** Rounds between two looks at the clock while a notification is put off: some ten microseconds under load. */
+const OWING_ROUNDS: u32 = 16;
+
 /**
  * Polls the lcore's streams: at most `maxPolls` rounds (RUN_BUSY), until `idlePolls` rounds in a row moved nothing (RUN_IDLE;
  * 0 = go on regardless), or until LCORE_STOP is set (RUN_STOPPED). Without a stream it is idle at once. `nowMs` is a
- * monotonic clock that may wrap; all lcores that share a switch table count from the same zero.
+ * monotonic clock that may wrap; all lcores that share a switch table count from the same zero. `nowUs` is one in microseconds,
+ * for notifications that are put off: while one is, the call ends after OWING_ROUNDS rounds (RUN_BUSY).
  */
-export function lcoreRun(lcoreId: u32, maxPolls: u32, idlePolls: u32, nowMs: u32): u32 {
+export function lcoreRun(lcoreId: u32, maxPolls: u32, idlePolls: u32, nowMs: u32, nowUs: u32): u32 {
   const lcore: usize = LCORE_BASE + lcoreId * LCORE_SIZE;
+  lcoreFlush(lcoreId, nowUs, 0);
   const first: usize = load<u32>(lcore, LCORE_STREAMS);
   const end = first + load<u32>(lcore, LCORE_STREAM_COUNT) * STREAM_SIZE;
   const burst: usize = load<u32>(lcore, LCORE_SCRATCH);
@@ -53,6 +60,7 @@ export function lcoreRun(lcoreId: u32, maxPolls: u32, idlePolls: u32, nowMs: u32
   let polls: u32 = 0;
   let busy: u32 = 0;
   let idle: u32 = 0;
+  let owing: u32 = 0;
   while (polls < maxPolls) {
     // An atomic load is a plain load on x86-64 and arm64 gives it an acquire: nothing to save here.
     if (atomic.load<u32>(lcore, LCORE_STOP)) {
@@ -70,7 +78,10 @@ export function lcoreRun(lcoreId: u32, maxPolls: u32, idlePolls: u32, nowMs: u32
       answer = RUN_IDLE;
       break;
     }
+    // A notification waits: back to the clock soon, for it has a deadline.
+    if (load<u32>(lcore, LCORE_OWED_COUNT) != 0 && ++owing == OWING_ROUNDS) break;
   }
+  if (answer != RUN_BUSY) lcoreFlush(lcoreId, nowUs, 1);
   store<u64>(lcore, load<u64>(lcore, LCORE_POLLS) + polls, LCORE_POLLS);
   store<u64>(lcore, load<u64>(lcore, LCORE_BUSY_POLLS) + busy, LCORE_BUSY_POLLS);
   return answer;

@@ -5,21 +5,19 @@
 import {
   DROP_DISABLED,
   ETH_RX_WORK_MASK,
-  QUEUE_BYTES,
   QUEUE_DROPS,
   QUEUE_ETH_OFFLOADS,
-  QUEUE_PACKETS,
   QUEUE_RUN,
   QUEUE_USED,
   RUN_DISCARD,
 } from '../layout';
 import { mbufFreeBulk } from '../mem/mbuf';
 import { rxOffload } from '../net/rx-offload';
-import { burstBytes } from '../stats';
+import { countEach } from '../stats';
 import { packedDequeue } from '../virtio/packed-dequeue';
-import { armPackedDevice, disarmPacked, startPackedRing } from '../virtio/packed-notify';
+import { armPackedDevice, disarmPacked, hasPackedAvail, startPackedRing } from '../virtio/packed-notify';
 import { splitDequeue } from '../virtio/split-dequeue';
-import { armDevice, disarmDevice, isFresh, startDeviceRing } from '../virtio/split-notify';
+import { armDevice, disarmDevice, hasAvail, isFresh, startDeviceRing } from '../virtio/split-notify';
 import { enterQueue, leaveQueue } from './lock';
 import { deviceSend, isPacked, sendRest } from './send';
 
@@ -39,8 +37,7 @@ export function vhostRxBurst(lcoreId: u32, queue: usize, burst: usize, count: u3
 function discard(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
   const counter = queue + (DROP_DISABLED << 3);
   store<u64>(counter, load<u64>(counter, QUEUE_DROPS) + count, QUEUE_DROPS);
-  store<u64>(queue, load<u64>(queue, QUEUE_PACKETS) - count, QUEUE_PACKETS);
-  store<u64>(queue, load<u64>(queue, QUEUE_BYTES) - burstBytes(burst, count), QUEUE_BYTES);
+  countEach(queue, burst, count, -1);
   mbufFreeBulk(burst, count, lcoreId);
   return 0;
 }
@@ -70,9 +67,12 @@ export function vhostRxArm(lcoreId: u32, queue: usize, running: bool): bool {
   return waiting;
 }
 
-export function vhostRxDisarm(lcoreId: u32, queue: usize): void {
-  if (!enterQueue(queue, lcoreId)) return;
+/** True if packets wait. */
+export function vhostRxDisarm(lcoreId: u32, queue: usize): bool {
+  if (!enterQueue(queue, lcoreId)) return false;
   if (isPacked(queue)) disarmPacked(load<u32>(queue, QUEUE_USED));
   else disarmDevice(queue);
+  const waiting = isPacked(queue) ? hasPackedAvail(queue) : hasAvail(queue);
   leaveQueue(queue);
+  return waiting;
 }

@@ -14,10 +14,10 @@ import { rxOffload } from '../net/rx-offload';
 import { countDrop } from '../stats';
 import { packedDriverInit } from '../virtio/packed-driver';
 import { packedDriverReceive, packedDriverRefill } from '../virtio/packed-driver-receive';
-import { armPackedDriver, disarmPacked } from '../virtio/packed-notify';
+import { armPackedDriver, disarmPacked, hasPackedUsed } from '../virtio/packed-notify';
 import { splitDriverInit } from '../virtio/split-driver';
 import { splitDriverReceive, splitDriverRefill } from '../virtio/split-driver-receive';
-import { armDriver, disarmDriver } from '../virtio/split-notify';
+import { armDriver, disarmDriver, hasUsed } from '../virtio/split-notify';
 import { enterQueue, leaveQueue } from './lock';
 import { driverSend, isPacked, sendRest } from './send';
 
@@ -53,10 +53,13 @@ export function virtioRxArm(lcoreId: u32, queue: usize, running: bool): bool {
   return waiting;
 }
 
-export function virtioRxDisarm(lcoreId: u32, queue: usize): void {
-  if (!enterQueue(queue, lcoreId)) return;
+/** True if packets wait. */
+export function virtioRxDisarm(lcoreId: u32, queue: usize): bool {
+  if (!enterQueue(queue, lcoreId)) return false;
   disarm(queue);
+  const waiting = isPacked(queue) ? hasPackedUsed(queue) : hasUsed(queue);
   leaveQueue(queue);
+  return waiting;
 }
 
 function disarm(queue: usize): void {

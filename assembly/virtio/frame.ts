@@ -10,6 +10,7 @@ const VLAN_HDR_LEN: u32 = 18;
 // @ts-ignore: decorator
 @inline
 export function isCutVlan(data: usize, frameLen: u32): bool {
+  if (frameLen >= VLAN_HDR_LEN) return false;
   const etherType = <u32>load<u16>(data, 12);
-  return (etherType == VLAN_TYPE || etherType == QINQ_TYPE) && frameLen < VLAN_HDR_LEN;
+  return etherType == VLAN_TYPE || etherType == QINQ_TYPE;
 }

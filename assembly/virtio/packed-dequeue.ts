@@ -19,7 +19,6 @@ import {
   MBUF_SIZE,
   MBUF_VLAN_TCI,
   MEMPOOL_BUF_LEN,
-  QUEUE_AVAIL,
   QUEUE_DESC,
   QUEUE_DEVICE,
   QUEUE_HDR_LEN,
@@ -35,7 +34,7 @@ import {
 import { copyFrame } from '../mem/copy';
 import { mempoolGetBulk, mempoolPutBulk } from '../mem/mempool';
 import { translate } from '../mem/region';
-import { countBurst, countDrop, stopQueue } from '../stats';
+import { countDrop, countFrames, expectedLen, mixFrame, stopQueue } from '../stats';
 import { isCutVlan } from './frame';
 import { gatherDrop } from './gather';
 import { asksOffload, HEADER_OK, netHeaderIn } from './net-header';
@@ -55,7 +54,7 @@ import {
   usedState,
 } from './packed';
 import { ENDLESS, packedDequeueChain } from './packed-chain';
-import { packedNotify } from './packed-notify';
+import { notifyPackedDriver } from './packed-notify';
 import { walkBegin, walkedEnough } from './walk';
 import { NET_HDR_CSUM_OFFSET } from './split';
 
@@ -83,7 +82,8 @@ export function packedDequeue(lcoreId: u32, queue: usize, burst: usize, count: u
   let walked: u32 = 0;
   let received: u32 = 0;
   let taken: u32 = 0;
-  let bytes: u64 = 0;
+  const expected = expectedLen(queue);
+  let mix: u32 = 0;
   walkBegin(queue);
   let todo = count;
   while (taken < todo && walked < size) {
@@ -150,7 +150,7 @@ export function packedDequeue(lcoreId: u32, queue: usize, burst: usize, count: u
       continue;
     }
     received++;
-    bytes += frameLen;
+    mix = mixFrame(mix, expected, frameLen, data);
   }
 
   if (received < count) mempoolPutBulk(pool, lcoreId, burst + (received << 2), count - received);
@@ -158,8 +158,8 @@ export function packedDequeue(lcoreId: u32, queue: usize, burst: usize, count: u
     store<u32>(queue, position, QUEUE_LAST_AVAIL);
     store<u32>(queue, position, QUEUE_LAST_USED);
     atomic.store<u64>(firstDesc, firstTail, PACKED_TAIL);
-    packedNotify(queue, load<u32>(queue, QUEUE_AVAIL), position);
+    notifyPackedDriver(lcoreId, queue, position, taken);
   }
-  if (received != 0) countBurst(queue, received, bytes);
+  countFrames(queue, burst, 0, received, expected, mix);
   return received;
 }

@@ -21,16 +21,15 @@ import {
   QUEUE_POOL,
   QUEUE_PORT,
   QUEUE_SCRATCH,
-  QUEUE_USED,
   QUEUE_VQ_SIZE,
   STOP_USED,
 } from '../layout';
 import { mbufFree } from '../mem/mbuf';
 import { mempoolGetBulk } from '../mem/mempool';
-import { countBurst, countDrop, stopQueue } from '../stats';
+import { countDrop, countFrames, expectedLen, mixFrame, stopQueue } from '../stats';
 import { driverHeaderIn, headerOf } from './driver-header';
-import { asksOffload, HEADER_OK } from './net-header';
 import { isInOrder, unbatchPacked } from './driver-in-order';
+import { asksOffload, HEADER_OK } from './net-header';
 import {
   advance,
   availState,
@@ -44,7 +43,7 @@ import {
   positionWrap,
 } from './packed';
 import { COOKIE_CHAIN, COOKIE_NEXT, lentMbuf, NOT_USED, packedCookieAt, usedTailAt } from './packed-driver';
-import { packedNotify } from './packed-notify';
+import { notifyPackedDevice } from './packed-notify';
 import { NET_HDR_NUM_BUFFERS, NET_HDR_SIZE } from './split';
 import { REFILL } from './split-driver-receive';
 
@@ -88,7 +87,7 @@ export function packedDriverRefill(lcoreId: u32, queue: usize): void {
   store<u32>(queue, free, QUEUE_FREE_COUNT);
   store<u32>(queue, position, QUEUE_LAST_AVAIL);
   atomic.store<u64>(table + positionIndex(begin) * PACKED_DESC_SIZE, firstTail, PACKED_TAIL);
-  packedNotify(queue, load<u32>(queue, QUEUE_USED), position);
+  notifyPackedDevice(queue, position);
 }
 
 /** Up to `count` received packets into `burst`. The caller holds the queue's lock. */
@@ -100,7 +99,8 @@ export function packedDriverReceive(lcoreId: u32, queue: usize, burst: usize, co
   const inOrder = isInOrder(queue);
   let freed: u32 = 0;
   let received: u32 = 0;
-  let bytes: u64 = 0;
+  const expected = expectedLen(queue);
+  let mix: u32 = 0;
   while (received < count && freed < size) {
     let head: usize = 0;
     let last: usize = 0;
@@ -173,13 +173,13 @@ export function packedDriverReceive(lcoreId: u32, queue: usize, burst: usize, co
     }
     store<u32>(burst + (received << 2), <u32>head);
     received++;
-    bytes += frameLen;
+    mix = mixFrame(mix, expected, frameLen, head + MBUF_SIZE + MBUF_HEADROOM);
   }
   if (freed != 0) {
     store<u32>(queue, load<u32>(queue, QUEUE_FREE_COUNT) + freed, QUEUE_FREE_COUNT);
     store<u32>(queue, position, QUEUE_LAST_USED);
   }
-  if (received != 0) countBurst(queue, received, bytes);
+  countFrames(queue, burst, 0, received, expected, mix);
   return received;
 }
 

@@ -19,12 +19,11 @@ import {
   QUEUE_HDRS,
   QUEUE_LAST_AVAIL,
   QUEUE_LAST_USED,
-  QUEUE_USED,
   QUEUE_VQ_SIZE,
   STOP_USED,
 } from '../layout';
 import { mbufFree } from '../mem/mbuf';
-import { countBurst, countDrop, stopQueue } from '../stats';
+import { countDrop, countFrames, expectedLen, MIXED, mixFrame, stopQueue } from '../stats';
 import { isInOrder, unbatchPacked } from './driver-in-order';
 import { fits, hasOffload, netHeaderOut, writeNetHeader } from './net-header';
 import {
@@ -39,7 +38,7 @@ import {
   positionWrap,
 } from './packed';
 import { COOKIE_CHAIN, COOKIE_NEXT, lentMbuf, NOT_USED, packedCookieAt, usedTailAt } from './packed-driver';
-import { packedNotify } from './packed-notify';
+import { notifyPackedDevice } from './packed-notify';
 
 /** Takes back what the device has sent: at most a ring's worth. */
 function reclaim(lcoreId: u32, queue: usize): void {
@@ -92,8 +91,8 @@ export function packedDriverSend(lcoreId: u32, queue: usize, burst: usize, count
   const inOrder = isInOrder(queue);
   let firstTail: u64 = 0;
   let sent: u32 = 0;
-  let dropped: u32 = 0;
-  let bytes: u64 = 0;
+  const expected = expectedLen(queue);
+  let mix: u32 = 0;
   while (sent < count) {
     const mbuf: usize = load<u32>(burst + (sent << 2));
     const asked = hasOffload(mbuf);
@@ -111,8 +110,9 @@ export function packedDriverSend(lcoreId: u32, queue: usize, burst: usize, count
       if (needed < size) break;
       countDrop(queue, DROP_TOO_LONG); // more segments than the ring has descriptors
       mbufFree(<u32>mbuf, lcoreId);
+      store<u32>(burst + (sent << 2), 0);
       sent++;
-      dropped++;
+      mix = MIXED;
       continue;
     }
     const id = inOrder ? positionIndex(position) : freeHead;
@@ -141,15 +141,16 @@ export function packedDriverSend(lcoreId: u32, queue: usize, burst: usize, count
     }
     freeCount -= needed;
     sent++;
-    bytes += load<u32>(mbuf, MBUF_PKT_LEN);
+    const frameLen = load<u32>(mbuf, MBUF_PKT_LEN);
+    mix = mixFrame(mix, expected, frameLen, data);
   }
   if (firstTail != 0) {
     store<u32>(queue, freeHead, QUEUE_FREE_HEAD);
     store<u32>(queue, freeCount, QUEUE_FREE_COUNT);
     store<u32>(queue, position, QUEUE_LAST_AVAIL);
     atomic.store<u64>(table + positionIndex(begin) * PACKED_DESC_SIZE, firstTail, PACKED_TAIL);
-    packedNotify(queue, load<u32>(queue, QUEUE_USED), position);
-    countBurst(queue, sent - dropped, bytes);
+    notifyPackedDevice(queue, position);
+    countFrames(queue, burst, 0, sent, expected, mix);
   }
   return sent;
 }

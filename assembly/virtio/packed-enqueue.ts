@@ -9,7 +9,6 @@ import {
   MBUF_DATA_OFF,
   MBUF_NB_SEGS,
   MBUF_PKT_LEN,
-  QUEUE_AVAIL,
   QUEUE_DESC,
   QUEUE_DEVICE,
   QUEUE_HDR_LEN,
@@ -22,7 +21,7 @@ import {
 import { copyFrame } from '../mem/copy';
 import { mbufFreeBulk } from '../mem/mbuf';
 import { translate } from '../mem/region';
-import { countBurst, countDrop, stopQueue } from '../stats';
+import { countDrop, countEach, countFrames, expectedLen, MIXED, mixFrame, stopQueue } from '../stats';
 import { fits, hasOffload, netHeaderOut, writeNetHeader } from './net-header';
 import {
   advance,
@@ -40,7 +39,7 @@ import {
   positionWrap,
   usedState,
 } from './packed';
-import { packedNotify } from './packed-notify';
+import { notifyPackedDriver } from './packed-notify';
 import { scatterLeft } from './scatter';
 import { walkBegin, walkedEnough, walkWasted } from './walk';
 import { packedScatter, SCATTER_BAD, SCATTER_ENDLESS, SCATTER_ID, SCATTER_NO_ROOM, SCATTER_WAIT, shadowAt } from './packed-scatter';
@@ -59,8 +58,9 @@ export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u
   let position = begin;
   let firstTail: u64 = 0;
   let sent: u32 = 0;
-  let delivered: u32 = 0;
-  let bytes: u64 = 0;
+  const expected = expectedLen(queue);
+  let mix: u32 = 0;
+  let from: u32 = 0; // the first frame that is not counted yet
   let walked: u32 = 0;
   walkBegin(queue);
   while (sent < count && walked < size) {
@@ -88,15 +88,15 @@ export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u
       if (host != 0) {
         if (asked) netHeaderOut(queue, host, hdrLen, mbuf);
         else writeNetHeader(host, hdrLen);
-        copyFrame(host + hdrLen, <usize>load<u32>(mbuf, MBUF_BUF) + load<u32>(mbuf, MBUF_DATA_OFF), frameLen);
+        const data = <usize>load<u32>(mbuf, MBUF_BUF) + load<u32>(mbuf, MBUF_DATA_OFF);
+        copyFrame(host + hdrLen, data, frameLen);
+        mix = mixFrame(mix, expected, frameLen, data);
         const used = packedTail(hdrLen + frameLen, id, usedState(wrap) | PACKED_F_WRITE);
         if (walked == 0) firstTail = used;
         else store<u64>(desc, used, PACKED_TAIL);
         position = advance(position, 1, size);
         walked++;
         sent++;
-        delivered++;
-        bytes += frameLen;
         continue;
       }
     }
@@ -109,7 +109,8 @@ export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u
     }
     if (outcome == SCATTER_NO_ROOM) {
       countDrop(queue, DROP_NO_ROOM);
-      sent++;
+      countEach(queue, burst + (from << 2), sent - from, 1);
+      from = ++sent;
       continue;
     }
     // Chains to give back, in the shadow: those of the packet, or the bad one with a length of 0.
@@ -132,8 +133,7 @@ export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u
       walkWasted(queue, frameLen - scatterLeft(queue));
     } else {
       sent++;
-      delivered++;
-      bytes += frameLen;
+      mix = MIXED; // large ones can afford a second look
     }
     if (walkedEnough(queue, count)) break;
   }
@@ -142,11 +142,11 @@ export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u
     store<u32>(queue, position, QUEUE_LAST_AVAIL);
     store<u32>(queue, position, QUEUE_LAST_USED);
     atomic.store<u64>(firstDesc, firstTail, PACKED_TAIL);
-    packedNotify(queue, load<u32>(queue, QUEUE_AVAIL), position);
+    notifyPackedDriver(lcoreId, queue, position, walked);
   }
   if (sent != 0) {
+    countFrames(queue, burst, from, sent, expected, mix);
     mbufFreeBulk(burst, sent, lcoreId);
-    countBurst(queue, delivered, bytes);
   }
   return sent;
 }

@@ -1,14 +1,11 @@
 /** Notifications on a packed ring, both ways, for both sides. Virtio 1.2 sections 2.8.10 and 2.8.14. */
-import { signalPeer } from '../hook';
 import {
   QUEUE_AVAIL,
   QUEUE_DESC,
   QUEUE_LAST_AVAIL,
   QUEUE_LAST_USED,
-  QUEUE_NOTIFIED,
   QUEUE_SIGNALLED,
   QUEUE_SIGNALLED_VALID,
-  QUEUE_SUPPRESSED,
   QUEUE_USED,
   QUEUE_VQ_FLAGS,
   QUEUE_VQ_SIZE,
@@ -16,6 +13,7 @@ import {
   RING_STARTED,
   VQ_EVENT_IDX,
 } from '../layout';
+import { countSuppressed, isOwing, notifyOrOwe, oweMore, payOwed, sendNotification } from './coalesce';
 import {
   availState,
   EVENT_DESC,
@@ -32,8 +30,23 @@ import {
   usedState,
 } from './packed';
 
-/** After this side moved to position `now`: signals the other if its event structure, at `event`, asks for it. */
-export function packedNotify(queue: usize, event: usize, now: u32): void {
+/** Device: after `entries` more are used and it moved to position `now`, interrupts the driver if it asked; perhaps later. */
+export function notifyPackedDriver(lcoreId: u32, queue: usize, now: u32, entries: u32): void {
+  if (isOwing(queue)) oweMore(lcoreId, queue, entries);
+  else if (wantsToHear(queue, load<u32>(queue, QUEUE_AVAIL), now)) notifyOrOwe(lcoreId, queue, entries);
+  else countSuppressed(queue);
+}
+
+/** Driver: after it moved to position `now`, kicks the device if it asked for it. */
+export function notifyPackedDevice(queue: usize, now: u32): void {
+  if (wantsToHear(queue, load<u32>(queue, QUEUE_USED), now)) sendNotification(queue);
+  else countSuppressed(queue);
+}
+
+/** `event`: the event suppression structure that the other side writes. */
+// @ts-ignore: decorator
+@inline
+function wantsToHear(queue: usize, event: usize, now: u32): bool {
   // Both halves at once: the offset belongs to these flags.
   const wish = atomic.load<u32>(event);
   const flags = (wish >> 16) & 3;
@@ -43,17 +56,13 @@ export function packedNotify(queue: usize, event: usize, now: u32): void {
   }
   store<u32>(queue, now, QUEUE_SIGNALLED);
   store<u32>(queue, RING_SIGNALLED, QUEUE_SIGNALLED_VALID);
-  if (wanted) {
-    store<u64>(queue, load<u64>(queue, QUEUE_NOTIFIED) + 1, QUEUE_NOTIFIED);
-    signalPeer(queue);
-  } else {
-    store<u64>(queue, load<u64>(queue, QUEUE_SUPPRESSED) + 1, QUEUE_SUPPRESSED);
-  }
+  return wanted;
 }
 
 /** Device, first look at a ring that the control plane has just started. */
 export function startPackedRing(queue: usize): void {
   disarmPacked(load<u32>(queue, QUEUE_USED));
+  if (isOwing(queue)) payOwed(queue); // from before it was stopped
   store<u32>(queue, RING_STARTED, QUEUE_SIGNALLED_VALID);
 }
 
@@ -66,6 +75,12 @@ export function disarmPacked(event: usize): void {
 export function armPackedDevice(queue: usize): bool {
   const next = load<u32>(queue, QUEUE_LAST_AVAIL);
   arm(queue, load<u32>(queue, QUEUE_USED), next);
+  return hasPackedAvail(queue);
+}
+
+/** Device: descriptors wait to be taken. */
+export function hasPackedAvail(queue: usize): bool {
+  const next = load<u32>(queue, QUEUE_LAST_AVAIL);
   return stateAt(queue, next) == availState(positionWrap(next));
 }
 
@@ -73,6 +88,12 @@ export function armPackedDevice(queue: usize): bool {
 export function armPackedDriver(queue: usize): bool {
   const next = load<u32>(queue, QUEUE_LAST_USED);
   arm(queue, load<u32>(queue, QUEUE_AVAIL), next);
+  return hasPackedUsed(queue);
+}
+
+/** Driver: descriptors wait to be taken back. */
+export function hasPackedUsed(queue: usize): bool {
+  const next = load<u32>(queue, QUEUE_LAST_USED);
   return stateAt(queue, next) == usedState(positionWrap(next));
 }
 

@@ -36,7 +36,7 @@ import {
 import { copyFrame } from '../mem/copy';
 import { mempoolGetBulk, mempoolPutBulk } from '../mem/mempool';
 import { translate } from '../mem/region';
-import { countBurst, countDrop, stopQueue } from '../stats';
+import { countDrop, countFrames, expectedLen, mixFrame, stopQueue } from '../stats';
 import {
   AVAIL_ENTRY_SIZE,
   descAt,
@@ -87,8 +87,9 @@ export function splitDequeue(lcoreId: u32, queue: usize, burst: usize, count: u3
   const usedRing = used + RING_ENTRIES;
   const lastUsed = load<u32>(queue, QUEUE_LAST_USED);
 
+  const expected = expectedLen(queue);
+  let mix: u32 = 0;
   let received: u32 = 0;
-  let bytes: u64 = 0;
   let taken: u32 = 0;
   walkBegin(queue);
   while (taken < todo) {
@@ -143,7 +144,7 @@ export function splitDequeue(lcoreId: u32, queue: usize, burst: usize, count: u3
       continue;
     }
     received++;
-    bytes += frameLen;
+    mix = mixFrame(mix, expected, frameLen, data);
   }
 
   if (received < allocated) mempoolPutBulk(pool, lcoreId, burst + (received << 2), allocated - received);
@@ -152,8 +153,8 @@ export function splitDequeue(lcoreId: u32, queue: usize, burst: usize, count: u3
     store<u32>(queue, (lastAvail + taken) & 0xffff, QUEUE_LAST_AVAIL);
     store<u32>(queue, usedIdx, QUEUE_LAST_USED);
     atomic.store<u16>(used, <u16>usedIdx, RING_IDX);
-    notifyDriver(queue, usedIdx);
+    notifyDriver(lcoreId, queue, usedIdx, taken);
   }
-  if (received != 0) countBurst(queue, received, bytes);
+  countFrames(queue, burst, 0, received, expected, mix);
   return received;
 }

@@ -28,8 +28,9 @@ import {
 } from '../layout';
 import { mbufFree } from '../mem/mbuf';
 import { mempoolGetBulk } from '../mem/mempool';
-import { countBurst, countDrop, stopQueue } from '../stats';
+import { countDrop, countFrames, expectedLen, mixFrame, stopQueue } from '../stats';
 import { driverHeaderIn, headerOf } from './driver-header';
+import { isInOrder, oldestHead, unbatchSplit } from './driver-in-order';
 import { asksOffload, HEADER_OK } from './net-header';
 import {
   AVAIL_ENTRY_SIZE,
@@ -43,7 +44,6 @@ import {
   RING_IDX,
   USED_ENTRY_SIZE,
 } from './split';
-import { isInOrder, oldestHead, unbatchSplit } from './driver-in-order';
 import { cookieAt } from './split-driver';
 import { notifyDevice } from './split-notify';
 
@@ -102,7 +102,8 @@ export function splitDriverReceive(lcoreId: u32, queue: usize, burst: usize, cou
   const waiting = (<u32>atomic.load<u16>(used, RING_IDX) - lastUsed) & 0xffff;
   let taken: u32 = 0;
   let received: u32 = 0;
-  let bytes: u64 = 0;
+  const expected = expectedLen(queue);
+  let mix: u32 = 0;
   let freeHead = load<u32>(queue, QUEUE_FREE_HEAD);
   const inOrder = isInOrder(queue);
 
@@ -184,7 +185,7 @@ export function splitDriverReceive(lcoreId: u32, queue: usize, burst: usize, cou
       }
       store<u32>(burst + (received << 2), <u32>head);
       received++;
-      bytes += frameLen;
+      mix = mixFrame(mix, expected, frameLen, head + MBUF_SIZE + MBUF_HEADROOM);
     }
 
   if (taken != 0) {
@@ -192,7 +193,7 @@ export function splitDriverReceive(lcoreId: u32, queue: usize, burst: usize, cou
     store<u32>(queue, load<u32>(queue, QUEUE_FREE_COUNT) + taken, QUEUE_FREE_COUNT);
     store<u32>(queue, (lastUsed + taken) & 0xffff, QUEUE_LAST_USED);
   }
-  if (received != 0) countBurst(queue, received, bytes);
+  countFrames(queue, burst, 0, received, expected, mix);
   return received;
 }
 

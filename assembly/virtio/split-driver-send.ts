@@ -25,7 +25,7 @@ import {
   STOP_USED,
 } from '../layout';
 import { mbufFree } from '../mem/mbuf';
-import { countBurst, countDrop, stopQueue } from '../stats';
+import { countDrop, countFrames, expectedLen, MIXED, mixFrame, stopQueue } from '../stats';
 import { fits, hasOffload, netHeaderOut, writeNetHeader } from './net-header';
 import {
   AVAIL_ENTRY_SIZE,
@@ -102,8 +102,8 @@ export function splitDriverSend(lcoreId: u32, queue: usize, burst: usize, count:
   let freeHead = load<u32>(queue, QUEUE_FREE_HEAD);
   let freeCount = load<u32>(queue, QUEUE_FREE_COUNT);
   let sent: u32 = 0;
-  let dropped: u32 = 0;
-  let bytes: u64 = 0;
+  const expected = expectedLen(queue);
+  let mix: u32 = 0;
   let next = before;
   while (sent < count) {
     const mbuf: usize = load<u32>(burst + (sent << 2));
@@ -124,7 +124,7 @@ export function splitDriverSend(lcoreId: u32, queue: usize, burst: usize, count:
       mbufFree(<u32>mbuf, lcoreId);
       store<u32>(burst + (sent << 2), 0);
       sent++;
-      dropped++;
+      mix = MIXED;
       continue;
     }
     const head = freeHead & mask;
@@ -162,7 +162,8 @@ export function splitDriverSend(lcoreId: u32, queue: usize, burst: usize, count:
     store<u16>(avail + RING_ENTRIES + (next & mask) * AVAIL_ENTRY_SIZE, <u16>head);
     next++;
     sent++;
-    bytes += load<u32>(mbuf, MBUF_PKT_LEN);
+    const frameLen = load<u32>(mbuf, MBUF_PKT_LEN);
+    mix = mixFrame(mix, expected, frameLen, data);
   }
   if (next != before) {
     store<u32>(queue, freeHead, QUEUE_FREE_HEAD);
@@ -170,7 +171,7 @@ export function splitDriverSend(lcoreId: u32, queue: usize, burst: usize, count:
     store<u32>(queue, next & 0xffff, QUEUE_LAST_AVAIL);
     atomic.store<u16>(avail, <u16>next, RING_IDX);
     notifyDevice(queue, next & 0xffff);
-    countBurst(queue, sent - dropped, bytes);
+    countFrames(queue, burst, 0, sent, expected, mix);
   }
   return sent;
 }

@@ -26,7 +26,7 @@ import {
 import { copyFrame } from '../mem/copy';
 import { mbufFreeBulk } from '../mem/mbuf';
 import { translate } from '../mem/region';
-import { countBurst, countDrop, stopQueue } from '../stats';
+import { countDrop, countEach, countFrames, expectedLen, MIXED, mixFrame, stopQueue } from '../stats';
 import { fits, hasOffload, netHeaderOut, writeNetHeader } from './net-header';
 import {
   AVAIL_ENTRY_SIZE,
@@ -68,8 +68,9 @@ export function splitEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u3
   const lastUsed = load<u32>(queue, QUEUE_LAST_USED);
 
   let sent: u32 = 0;
-  let delivered: u32 = 0;
-  let bytes: u64 = 0;
+  const expected = expectedLen(queue);
+  let mix: u32 = 0;
+  let from: u32 = 0; // the first frame that is not counted yet
   let taken: u32 = 0;
   walkBegin(queue);
   while (sent < count && taken < free) {
@@ -92,27 +93,27 @@ export function splitEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u3
       if (host != 0) {
         if (asked) netHeaderOut(queue, host, hdrLen, mbuf);
         else writeNetHeader(host, hdrLen);
-        copyFrame(host + hdrLen, <usize>load<u32>(mbuf, MBUF_BUF) + load<u32>(mbuf, MBUF_DATA_OFF), frameLen);
+        const data = <usize>load<u32>(mbuf, MBUF_BUF) + load<u32>(mbuf, MBUF_DATA_OFF);
+        copyFrame(host + hdrLen, data, frameLen);
+        mix = mixFrame(mix, expected, frameLen, data);
         const entry = usedRing + ((lastUsed + taken) & mask) * USED_ENTRY_SIZE;
         store<u64>(entry, ((<u64>(hdrLen + frameLen)) << 32) | <u64>head);
         taken++;
         sent++;
-        delivered++;
-        bytes += frameLen;
         continue;
       }
     }
     const chains = enqueueChains(queue, mbuf, head, address, tail, taken, free);
     if (chains > 0) {
       taken += chains;
-      delivered++;
-      bytes += frameLen;
       sent++;
+      mix = MIXED; // large ones can afford a second look
     } else if (chains == NO_BUFFERS) {
       break; // every buffer that is there would not do: wait for more
     } else if (chains == NO_ROOM) {
       countDrop(queue, DROP_NO_ROOM);
-      sent++;
+      countEach(queue, burst + (from << 2), sent - from, 1);
+      from = ++sent;
     } else {
       countDrop(queue, DROP_RX_BUFFER);
       walkWasted(queue, frameLen - scatterLeft(queue));
@@ -127,11 +128,11 @@ export function splitEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u3
     store<u32>(queue, (lastAvail + taken) & 0xffff, QUEUE_LAST_AVAIL);
     store<u32>(queue, usedIdx, QUEUE_LAST_USED);
     atomic.store<u16>(used, <u16>usedIdx, RING_IDX);
-    notifyDriver(queue, usedIdx);
+    notifyDriver(lcoreId, queue, usedIdx, taken);
   }
   if (sent != 0) {
+    countFrames(queue, burst, from, sent, expected, mix);
     mbufFreeBulk(burst, sent, lcoreId);
-    countBurst(queue, delivered, bytes);
   }
   return sent;
 }

@@ -3,15 +3,12 @@
  * and the other side says in flags, or in an event index behind its own ring, whether it wants to hear of it.
  * Virtio 1.2 sections 2.7.7 and 2.7.10.
  */
-import { signalPeer } from '../hook';
 import {
   QUEUE_AVAIL,
   QUEUE_LAST_AVAIL,
   QUEUE_LAST_USED,
-  QUEUE_NOTIFIED,
   QUEUE_SIGNALLED,
   QUEUE_SIGNALLED_VALID,
-  QUEUE_SUPPRESSED,
   QUEUE_USED,
   QUEUE_VQ_FLAGS,
   QUEUE_VQ_SIZE,
@@ -20,39 +17,40 @@ import {
   RING_STARTED,
   VQ_EVENT_IDX,
 } from '../layout';
+import { countSuppressed, isOwing, notifyOrOwe, oweMore, payOwed, sendNotification } from './coalesce';
 import { availEventAt, needEvent, RING_F_NO_NOTIFY, RING_FLAGS_FIELD, RING_IDX, usedEventAt } from './split';
 
-/** Device: after used.idx became `now`, interrupts the driver if it asked for it. */
-export function notifyDriver(queue: usize, now: u32): void {
+/** Device: after used.idx became `now`, by `entries` more, interrupts the driver if it asked for it; perhaps later. */
+export function notifyDriver(lcoreId: u32, queue: usize, now: u32, entries: u32): void {
+  if (isOwing(queue)) {
+    oweMore(lcoreId, queue, entries);
+    return;
+  }
   const avail: usize = load<u32>(queue, QUEUE_AVAIL);
-  notifyOther(queue, avail, usedEventAt(avail, load<u32>(queue, QUEUE_VQ_SIZE)), now);
+  if (wantsToHear(queue, avail, usedEventAt(avail, load<u32>(queue, QUEUE_VQ_SIZE)), now)) notifyOrOwe(lcoreId, queue, entries);
+  else countSuppressed(queue);
 }
 
 /** Driver: after avail.idx became `now`, kicks the device if it asked for it. */
 export function notifyDevice(queue: usize, now: u32): void {
   const used: usize = load<u32>(queue, QUEUE_USED);
-  notifyOther(queue, used, availEventAt(used, load<u32>(queue, QUEUE_VQ_SIZE)), now);
+  if (wantsToHear(queue, used, availEventAt(used, load<u32>(queue, QUEUE_VQ_SIZE)), now)) sendNotification(queue);
+  else countSuppressed(queue);
 }
 
 /** `flagsRing` is the ring that the other side writes, `eventAt` its event index. One atomic read of either. */
 // @ts-ignore: decorator
 @inline
-function notifyOther(queue: usize, flagsRing: usize, eventAt: usize, now: u32): void {
-  let wanted: bool;
+function wantsToHear(queue: usize, flagsRing: usize, eventAt: usize, now: u32): bool {
   if (load<u32>(queue, QUEUE_VQ_FLAGS) & VQ_EVENT_IDX) {
     const event = <u32>atomic.load<u16>(eventAt);
-    wanted = load<u32>(queue, QUEUE_SIGNALLED_VALID) != RING_SIGNALLED || needEvent(event, now, load<u32>(queue, QUEUE_SIGNALLED));
+    const before = load<u32>(queue, QUEUE_SIGNALLED);
+    const wanted = load<u32>(queue, QUEUE_SIGNALLED_VALID) != RING_SIGNALLED || needEvent(event, now, before);
     store<u32>(queue, now, QUEUE_SIGNALLED);
     store<u32>(queue, RING_SIGNALLED, QUEUE_SIGNALLED_VALID);
-  } else {
-    wanted = (<u32>atomic.load<u16>(flagsRing, RING_FLAGS_FIELD) & RING_F_NO_NOTIFY) == 0;
+    return wanted;
   }
-  if (wanted) {
-    store<u64>(queue, load<u64>(queue, QUEUE_NOTIFIED) + 1, QUEUE_NOTIFIED);
-    signalPeer(queue);
-  } else {
-    store<u64>(queue, load<u64>(queue, QUEUE_SUPPRESSED) + 1, QUEUE_SUPPRESSED);
-  }
+  return (<u32>atomic.load<u16>(flagsRing, RING_FLAGS_FIELD) & RING_F_NO_NOTIFY) == 0;
 }
 
 /** Device, first look at a ring that the control plane has just started: no kicks, and used.idx decides where it goes on. */
@@ -65,6 +63,7 @@ export function startDeviceRing(queue: usize): void {
     store<u32>(queue, usedIdx, QUEUE_LAST_AVAIL);
   }
   disarmDevice(queue);
+  if (isOwing(queue)) payOwed(queue); // from before it was stopped
   store<u32>(queue, RING_STARTED, QUEUE_SIGNALLED_VALID);
 }
 
@@ -83,7 +82,12 @@ export function armDevice(queue: usize): bool {
   } else {
     atomic.store<u16>(used, 0, RING_FLAGS_FIELD);
   }
-  return <u32>atomic.load<u16>(load<u32>(queue, QUEUE_AVAIL), RING_IDX) != next;
+  return hasAvail(queue);
+}
+
+/** Device: entries wait to be taken. */
+export function hasAvail(queue: usize): bool {
+  return <u32>atomic.load<u16>(load<u32>(queue, QUEUE_AVAIL), RING_IDX) != load<u32>(queue, QUEUE_LAST_AVAIL);
 }
 
 /** Device: polls again. With an event index a stale one costs a kick in 65536 entries. */
@@ -101,7 +105,12 @@ export function armDriver(queue: usize): bool {
   } else {
     atomic.store<u16>(avail, 0, RING_FLAGS_FIELD);
   }
-  return <u32>atomic.load<u16>(load<u32>(queue, QUEUE_USED), RING_IDX) != next;
+  return hasUsed(queue);
+}
+
+/** Driver: entries wait to be taken back. */
+export function hasUsed(queue: usize): bool {
+  return <u32>atomic.load<u16>(load<u32>(queue, QUEUE_USED), RING_IDX) != load<u32>(queue, QUEUE_LAST_USED);
 }
 
 /** Driver: polls again. */

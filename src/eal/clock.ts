@@ -1,8 +1,15 @@
 /**
- * The data plane's clock: milliseconds, monotonic, as a u32 that wraps after 49 days. Only differences of two readings
- * mean anything, taken modulo 2^32. Every thread reads the same clock.
+ * The data plane's clocks: milliseconds and microseconds, monotonic, as u32 that wrap after 49 days and 71 minutes. Only
+ * differences of two readings mean anything, taken modulo 2^32. Every thread reads the same clock.
  */
+
+/** performance.now() counts from each thread's own start; hrtime is the machine's monotonic clock, but four times as dear. */
+const startUs = Number(process.hrtime.bigint()) / 1000 - performance.now() * 1000;
+
 export function nowMs(): number {
-  // performance.now() counts from each thread's own start; hrtime is the machine's monotonic clock
-  return Math.trunc(Number(process.hrtime.bigint() / 1_000_000n)) >>> 0;
+  return Math.trunc((startUs + performance.now() * 1000) / 1000) >>> 0;
+}
+
+export function nowUs(): number {
+  return Math.trunc(startUs + performance.now() * 1000) >>> 0;
 }

@@ -17,6 +17,7 @@ import {
 import { ViaductError } from '../errors.js';
 import { loadOs } from '../os/index.js';
 import type { Os } from '../os/types.js';
+import { nowUs } from './clock.js';
 import type { MemzoneContext } from './context.js';
 import type { WasmExports } from './exports.js';
 import { MainBackend, WorkerBackend } from './lcore-backend.js';
@@ -126,7 +127,7 @@ export class Eal implements MemzoneContext {
     this.sharedMemory = reserveAddressSpace();
     // the module has no data segment: its instance touches no memory, which gets its pages only now. Last, because from
     // there on something would have to be given back
-    this.wasm = instantiate(this.module, this.sharedMemory, os ? (fd) => os.signal(fd) : () => {});
+    this.wasm = instantiate(this.module, this.sharedMemory, os ? (fd) => (os.signal(fd) ? 0 : 1) : () => 0);
     this.controlCpus = os?.threadCpus();
     const endAddress = os ? this.#mapHostMemory(os, memoryMiB * MIB) : memoryMiB * MIB;
     this.memory = hostMemory(this.sharedMemory, endAddress);
@@ -263,6 +264,9 @@ export class Eal implements MemzoneContext {
       memory,
       logger,
       wake: (lcoreId) => wakeLcore(memory, this.#closed ? undefined : os, lcoreId),
+      flush: (lcoreId) => {
+        if (!this.#closed) this.wasm.lcoreFlush(lcoreId, nowUs(), 1);
+      },
       contextUrl: () => this.#contextUrl ?? Eal.defaultContextModule,
     };
     const starts: Promise<void>[] = [];

@@ -50,7 +50,12 @@ export interface WasmExports {
 
   // forwarding
   /** Polls the lcore's streams. Ends with RUN_STOPPED, RUN_IDLE (idlePolls empty rounds) or RUN_BUSY (maxPolls rounds). */
-  lcoreRun(lcoreId: number, maxPolls: number, idlePolls: number, nowMs: number): number;
+  lcoreRun(lcoreId: number, maxPolls: number, idlePolls: number, nowMs: number, nowUs?: number): number;
+  /**
+   * Sends the notifications that the lcore owes and that are due (all = 1: every one). Returns how many queues are still
+   * owed one. Only a loop that calls it may set LCORE_MODERATED; see assembly/virtio/coalesce.ts.
+   */
+  lcoreFlush(lcoreId: number, nowUs: number, all: number): number;
   /** Wants notifications on the lcore's rx queues, then looks once more: 1 = packets wait (and nothing is armed). */
   lcoreArm(lcoreId: number): number;
   lcoreDisarm(lcoreId: number): void;

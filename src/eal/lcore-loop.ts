@@ -1,6 +1,8 @@
 import {
   LCORE_BASE,
   LCORE_BUSY_POLLS,
+  LCORE_MODERATED,
+  LCORE_OWED_COUNT,
   LCORE_POLLS,
   LCORE_RXQ_COUNT,
   LCORE_RXQS,
@@ -21,7 +23,7 @@ import {
 } from '../../assembly/layout.js';
 import { ViaductError } from '../errors.js';
 import type { Os } from '../os/types.js';
-import { nowMs } from './clock.js';
+import { nowMs, nowUs } from './clock.js';
 import type { MemContext } from './context.js';
 import type { HostMemory } from './memory.js';
 
@@ -44,6 +46,10 @@ export type Poller = (budgetMs: number) => 'busy' | 'idle' | 'stopped';
 const ROUNDS_PER_CALL = 4096;
 /** Calls of a packet function between two looks at the clock and at the stop word. */
 const POLLS_PER_LOOK = 64;
+/** The same while a notification is put off: it has a deadline. */
+const OWING_POLLS_PER_LOOK = 8;
+/** Tries to send what is owed on queues that others hold: a burst of theirs lasts microseconds. */
+const FLUSH_TRIES = 10_000;
 /** Longest sleep: whatever goes wrong with a wake-up costs no more than this. */
 export const SLEEP_LIMIT_MS = 1000;
 
@@ -66,34 +72,53 @@ export function wakeLcore(memory: HostMemory, os: Os | undefined, lcoreId: numbe
   else if (sleeping === LCORE_SLEEP_POLL) os?.signal(memory.i32[(lcore + LCORE_WAKE_FD) >>> 2]!);
 }
 
+/**
+ * While `poller` polls, the data plane may put notifications off (assembly/virtio/coalesce.ts): the poller looks at the clock for
+ * it, and whatever is owed is sent before anything else happens on this thread.
+ */
+function moderated(thread: LcoreThread, poller: Poller): Poller {
+  const { memory, wasm, lcoreId } = thread;
+  const word = (lcoreAddress(lcoreId) + LCORE_MODERATED) >>> 2;
+  return (budgetMs) => {
+    memory.u32[word] = 1;
+    try {
+      return poller(budgetMs);
+    } finally {
+      memory.u32[word] = 0;
+      for (let tries = 0; tries < FLUSH_TRIES && wasm.lcoreFlush(lcoreId, nowUs(), 1) !== 0; tries++);
+    }
+  };
+}
+
 /** Polls the streams that LCORE_STREAMS names, inside Wasm. Wasm counts LCORE_POLLS and LCORE_BUSY_POLLS. */
 export function streamPoller(thread: LcoreThread): Poller {
   const { wasm, lcoreId } = thread;
   const idlePolls = thread.pollMode ? 0 : thread.idlePolls;
   // a call must be able to reach `idlePolls`: Wasm counts them anew in each call
   const rounds = Math.max(ROUNDS_PER_CALL, idlePolls);
-  return (budgetMs) => {
+  return moderated(thread, (budgetMs) => {
     const start = nowMs();
     for (let now = start; ; ) {
-      const answer = wasm.lcoreRun(lcoreId, rounds, idlePolls, now);
+      const answer = wasm.lcoreRun(lcoreId, rounds, idlePolls, now, nowUs());
       if (answer === RUN_STOPPED) return 'stopped';
       if (answer === RUN_IDLE) return stopRequested(thread.memory, lcoreId) ? 'stopped' : 'idle';
       now = nowMs();
       if ((now - start) >>> 0 >= budgetMs) return 'busy';
     }
-  };
+  });
 }
 
 /** Polls a user's packet function. Throws what it throws, and ERR_LCORE_FAILED when it returns no number. */
 export function functionPoller(thread: LcoreThread, poll: PollFunction): Poller {
-  const { memory, lcoreId } = thread;
+  const { memory, wasm, lcoreId } = thread;
   const lcore = lcoreAddress(lcoreId);
+  const owed = (lcore + LCORE_OWED_COUNT) >>> 2;
   const idleLimit = thread.pollMode ? Number.POSITIVE_INFINITY : thread.idlePolls;
   let idle = 0;
   let checked = false;
   const look = (): boolean => {
-    let [polls, busy] = [0, 0];
-    while (polls < POLLS_PER_LOOK && idle < idleLimit) {
+    let [polls, busy, owing] = [0, 0, 0];
+    while (polls < POLLS_PER_LOOK && idle < idleLimit && owing < OWING_POLLS_PER_LOOK) {
       polls++;
       if (poll() > 0) {
         busy++;
@@ -101,12 +126,15 @@ export function functionPoller(thread: LcoreThread, poll: PollFunction): Poller 
       } else {
         idle++;
       }
+      if (memory.u32[owed] !== 0) owing++;
     }
+    wasm.lcoreFlush(lcoreId, nowUs(), 0);
     addCounter(memory, lcore + LCORE_POLLS, polls);
     addCounter(memory, lcore + LCORE_BUSY_POLLS, busy);
     return idle >= idleLimit;
   };
-  return (budgetMs) => {
+  return moderated(thread, (budgetMs) => {
+    wasm.lcoreFlush(lcoreId, nowUs(), 0);
     if (!checked) {
       const answer: unknown = poll();
       if (typeof answer !== 'number') {
@@ -127,7 +155,7 @@ export function functionPoller(thread: LcoreThread, poll: PollFunction): Poller 
       }
       if (performance.now() >= deadline) return 'busy';
     }
-  };
+  });
 }
 
 /**

@@ -49,7 +49,7 @@ function start(data: LcoreWorkerData): void {
   const { os } = data.cpus ? loadOs() : {};
   if (os && data.cpus) os.pinThread(data.cpus);
   const memory = hostMemory(data.sharedMemory, data.endAddress);
-  const wasm = instantiate(data.module, data.sharedMemory, os ? (fd) => os.signal(fd) : () => {});
+  const wasm = instantiate(data.module, data.sharedMemory, os ? (fd) => (os.signal(fd) ? 0 : 1) : () => 0);
   const { pollMode, idlePolls } = data;
   const thread: LcoreThread = { memory, wasm, os, lcoreId, pollMode, idlePolls };
   const sleeper = new Sleeper(thread);

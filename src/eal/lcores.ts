@@ -1,5 +1,6 @@
 import {
   LCORE_BUSY_POLLS,
+  LCORE_MODERATED,
   LCORE_POLLS,
   LCORE_SLEEP_NONE,
   LCORE_SLEEPING,
@@ -41,6 +42,8 @@ export interface LcoreOwner {
   readonly logger: Logger;
   /** Wakes the lcore if it sleeps. */
   wake(lcoreId: number): void;
+  /** Sends the notifications that the lcore owes: it is dead. */
+  flush(lcoreId: number): void;
   /** ContextExtension module, see Eal.useContextModule. */
   contextUrl(): string | undefined;
 }
@@ -217,7 +220,9 @@ export class Lcore {
     const { memory } = this.#owner;
     this.#setState(LCORE_STATE_DEAD);
     Atomics.store(memory.u32, (lcoreAddress(this.id) + LCORE_SLEEPING) >>> 2, LCORE_SLEEP_NONE);
+    Atomics.store(memory.u32, (lcoreAddress(this.id) + LCORE_MODERATED) >>> 2, 0);
     const held = releaseLocksOf(memory, this.id);
+    this.#owner.flush(this.id);
     const queues = held.length > 0 ? ` (${held.length} queues that it was working on are stopped)` : '';
     this.#log('error', `failed: ${error.message}${queues}`);
     this.#failure = new ViaductError('ERR_LCORE_FAILED', `lcore ${this.id} failed: ${error.message}${queues}`, {

@@ -3,8 +3,8 @@ import { instantiateSync } from '@assemblyscript/loader';
 import { PAGE_COUNT } from '../../assembly/layout.js';
 import type { WasmExports } from './exports.js';
 
-/** Called from Wasm, at most once a burst: signal this descriptor (fd). */
-export type NotifyHook = (fd: number) => void;
+/** Called from Wasm, at most once a burst: signal this descriptor (fd). 0, or nothing, when that worked; else it is counted. */
+export type NotifyHook = (fd: number) => number | undefined;
 
 /** Compiles the data plane. One compiled module serves every lcore: its code, and its tier-up, are shared. */
 export function compileModule(debug = false): WebAssembly.Module {

@@ -28,6 +28,15 @@ import { releaseLocksOf, withQueueLock } from '../eal/queue-lock.js';
 import { ViaductError } from '../errors.js';
 import type { Mempool } from '../mempool.js';
 import {
+  type Coalescing,
+  type CoalescingConf,
+  checkCoalescing,
+  defaultCoalescing,
+  hasCoalescing,
+  readCoalescing,
+  writeCoalescing,
+} from './coalescing.js';
+import {
   checkAllSetUp,
   checkConf,
   checkDescriptors,
@@ -133,6 +142,9 @@ export class Port extends EventEmitter<PortEvents> {
     this.#queueConf = new QueueConf(eal, slot.name);
     this.#stats = new StatsReader(eal.memory, slot.rxQueues, slot.txQueues);
     this.#watch = new QueueWatch(eal.memory, slot, (state) => this.emit('queueState', state));
+    for (const queue of [...slot.rxQueues, ...slot.txQueues]) {
+      if (hasCoalescing(eal.memory, queue)) writeCoalescing(eal.memory, queue, defaultCoalescing);
+    }
     this.#wasm = eal.wasm;
     this.#lcoreId = eal.mainLcoreId;
     this.#pollId = slot.id;
@@ -425,6 +437,41 @@ export class Port extends EventEmitter<PortEvents> {
     this.#checkOpen('setPromiscuous');
     this.#device.setPromiscuous?.(on);
     this.#slot.write(PORT_PROMISC, on ? 1 : 0);
+  }
+
+  // ---- notifications ----------------------------------------------------------------------------------------------------
+
+  /**
+   * `ethtool -C`: how long the port may put off interrupting its guest for queue pair `queue`. What the conf leaves out stays as
+   * it is. May be called at any time. ERR_INVALID_ARGUMENT for a port that has no guest (only net_vhost has one).
+   */
+  setCoalescing(queue: number, conf: CoalescingConf): void {
+    this.#checkOpen('setCoalescing');
+    const { direction, ...values } = conf;
+    const { memory } = this.eal;
+    for (const side of direction === undefined ? (['rx', 'tx'] as const) : [direction]) {
+      const address = this.#coalescingQueue(side, queue);
+      const wanted = { ...readCoalescing(memory, address), ...values };
+      checkCoalescing(this.label, wanted);
+      writeCoalescing(memory, address, wanted);
+    }
+  }
+
+  /** `ethtool -c`. `tx`: the guest's receive interrupts. */
+  coalescing(queue: number, direction: 'rx' | 'tx' = 'tx'): Coalescing {
+    this.#checkOpen('coalescing');
+    return readCoalescing(this.eal.memory, this.#coalescingQueue(direction, queue));
+  }
+
+  #coalescingQueue(side: 'rx' | 'tx', queue: number): number {
+    const queues = side === 'rx' ? this.#slot.rxQueues : this.#slot.txQueues;
+    checkQueue(this.label, side, queue, queues.length);
+    const address = queues[queue]!;
+    if (hasCoalescing(this.eal.memory, address)) return address;
+    throw new ViaductError(
+      'ERR_INVALID_ARGUMENT',
+      `${this.label}: ${this.driver} interrupts no guest: coalescing is for net_vhost ports`,
+    );
   }
 
   // ---- statistics ------------------------------------------------------------------------------------------------------

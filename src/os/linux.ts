@@ -91,7 +91,7 @@ export function linuxOs(libc: Libc): Os {
 
     signal(fd) {
       // through `event`, so that the closure keeps the scratch memory alive: the kernel knows only its address
-      libc.write(fd, event.address, 8);
+      return libc.write(fd, event.address, 8) >= 0 || libc.errnoName() === 'EAGAIN';
     },
 
     drain(fd) {

@@ -21,8 +21,11 @@ export interface Os {
   dup(fd: number): number;
   /** Non-blocking eventfd, counter 0. */
   eventfd(): number;
-  /** Adds 1 to an eventfd. A full, closed or foreign descriptor is ignored: a peer chose it. */
-  signal(fd: number): void;
+  /**
+   * Adds 1 to an eventfd. False if it could not: a closed or foreign descriptor is a peer's affair. A full one is true: its
+   * reader will wake up.
+   */
+  signal(fd: number): boolean;
   /** Reads an eventfd's counter away (non-blocking; nothing to read is fine). */
   drain(fd: number): void;
   /**

@@ -35,7 +35,7 @@ const QUEUE = 0x9_0000;
 function fakeThread(wasm: Partial<WasmExports>, os?: Os, options: Partial<LcoreThread> = {}): LcoreThread {
   const memory = hostMemory({ buffer: new SharedArrayBuffer(END) }, END);
   memory.i32[(LCORE + LCORE_WAKE_FD) >>> 2] = -1;
-  const quiet = { lcoreArm: () => 0, lcoreDisarm: () => {} };
+  const quiet = { lcoreArm: () => 0, lcoreDisarm: () => {}, lcoreFlush: () => 0 };
   return {
     memory,
     wasm: { ...quiet, ...wasm } as WasmExports,
@@ -50,7 +50,7 @@ function fakeThread(wasm: Partial<WasmExports>, os?: Os, options: Partial<LcoreT
 const counter = (thread: LcoreThread, field: number) => readCounter(thread.memory, LCORE + field);
 
 t.test('streams: busy until the slice is over, idle, stopped', async (t) => {
-  const calls: number[][] = [];
+  const calls: (number | undefined)[][] = [];
   const answers = [RUN_BUSY, RUN_BUSY, RUN_IDLE, RUN_STOPPED];
   const thread = fakeThread({
     lcoreRun: (...args) => {

@@ -139,7 +139,7 @@ const { os } = loadOs();
 if (os === undefined) throw new ViaductError('ERR_KOFFI_MISSING', 'the control worker cannot load koffi');
 if (data.cpus !== undefined) os.pinThread(data.cpus);
 const memory = hostMemory(data.sharedMemory, data.endAddress);
-const wasm = instantiate(data.module, data.sharedMemory, (fd) => os.signal(fd));
+const wasm = instantiate(data.module, data.sharedMemory, (fd) => (os.signal(fd) ? 0 : 1));
 const around: Surroundings = {
   os,
   memory,
