@@ -12,6 +12,16 @@ export const EVENT_ENABLE = 0;
 export const EVENT_DISABLE = 1;
 export const EVENT_DESC = 2;
 
+/** A descriptor as a test wants it to stand in guest memory. */
+export interface RawDesc {
+  readonly address: number | bigint;
+  readonly length: number;
+  /** Without the state flags; default NEXT for all but the last. */
+  readonly flags?: number;
+  /** Default: the buffer's, in its last descriptor. */
+  readonly id?: number;
+}
+
 const DESC_BYTES = 16;
 
 /**
@@ -130,6 +140,18 @@ export class PackedRing {
     }
     const bytes = writable ? pieces.reduce((sum, piece) => sum + piece.length, 0) : 0;
     this.#offered(id, count, bytes);
+    return id;
+  }
+
+  /** Makes a buffer of any descriptors available, honest or not. Returns its id, or -1 if there is no room. */
+  addRaw(descs: readonly RawDesc[]): number {
+    if (descs.length > this.freeCount || this.#ids.length === 0) return -1;
+    const id = this.#ids.shift()!;
+    descs.forEach((desc, i) => {
+      const last = i === descs.length - 1;
+      this.#place(desc.address, desc.length, desc.id ?? (last ? id : 0xffff), desc.flags ?? (last ? 0 : PACKED_F_NEXT));
+    });
+    this.#offered(id, descs.length, 0);
     return id;
   }
 
