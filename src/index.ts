@@ -79,4 +79,5 @@ export type {
   QueueRequest,
   RxQueueSetup,
   TxQueueSetup,
+  VirtqueueInfo,
 } from './drivers/types.js';

@@ -24,10 +24,11 @@ import {
 import type { Devarg, Devargs } from './devargs.js';
 import { VIRTQUEUE_OFFLOADS } from './eth-offloads.js';
 import { type InprocLink, inprocName, joinInproc } from './inproc.js';
-import type { Driver, DriverInfo, DriverPort, PortSlot } from './types.js';
+import type { Driver, DriverInfo, DriverPort, PortSlot, VirtqueueInfo } from './types.js';
 import { ControlPlane, type ControlPort, type ControlPortHandlers } from './vhost/control.js';
 import { IdentityMemory } from './vhost/memory.js';
 import { VhostDevice } from './vhost/vhost-device.js';
+import { virtqueueInfo } from './virtqueue-info.js';
 
 /** rte_eth_dev_info of DPDK's net_vhost says 10 Gbit/s; there is no wire. */
 const SPEED_MBPS = 10_000;
@@ -138,12 +139,25 @@ class VhostPort implements DriverPort {
         iface: path,
         mode: inprocName(path) !== undefined ? 'in-process' : client ? 'client' : 'server',
         connected: guest.connected,
+        ring: this.virtqueue('rx', 0)?.path ?? 'none yet',
+        queuePairs: this.#enabledPairs(),
         features: featureNames(guest.features).join(' '),
         memoryRegions: guest.regionCount,
         memoryMiB: Math.round(guest.bytes / 2 ** 20),
         lastDisconnect: guest.lastDisconnect,
       },
     };
+  }
+
+  virtqueue(direction: 'rx' | 'tx', queue: number): VirtqueueInfo | undefined {
+    const { rxQueues, txQueues } = this.#slot;
+    return virtqueueInfo(this.#eal.memory, (direction === 'rx' ? rxQueues : txQueues)[queue]!);
+  }
+
+  /** Queue pairs that the guest uses now. */
+  #enabledPairs(): number {
+    const enabled = (direction: 'rx' | 'tx', queue: number) => this.virtqueue(direction, queue)?.enabled === true;
+    return this.#slot.rxQueues.filter((_, queue) => enabled('rx', queue) && enabled('tx', queue)).length;
   }
 
   async start(): Promise<void> {}

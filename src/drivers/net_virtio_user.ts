@@ -28,12 +28,14 @@ import {
   type PortSlot,
   powerOfTwoLimits,
   type RxQueueSetup,
+  type VirtqueueInfo,
 } from './types.js';
 import type { DriverWishes } from './virtio-user/driver-features.js';
 import { FrontEnd, type FrontEndQueue } from './virtio-user/front-end.js';
 import { SocketTransport } from './virtio-user/socket-transport.js';
 import { InprocTransport, type Transport } from './virtio-user/transport.js';
 import { Vring } from './virtio-user/vring.js';
+import { virtqueueInfo } from './virtqueue-info.js';
 
 const DEFAULT_QUEUE_SIZE = 256;
 /** Receive buffers are posted 16 at a time (assembly/virtio/split-driver-receive.ts): less would leave a ring dry. */
@@ -126,7 +128,7 @@ class VirtioUserPort implements DriverPort {
       driverInfo: {
         path: this.#path,
         server: this.#server,
-        ring: 'split',
+        ring: this.virtqueue('rx', 0)?.path ?? 'none yet',
         features: featureNames(this.#frontEnd?.features ?? 0n).join(' ') || 'none yet',
       },
     };
@@ -153,6 +155,11 @@ class VirtioUserPort implements DriverPort {
 
   txQueueSetup(queue: number, { descriptorCount }: { descriptorCount: number }): void {
     this.#sizes[queue * 2 + 1] = descriptorCount;
+  }
+
+  virtqueue(direction: 'rx' | 'tx', queue: number): VirtqueueInfo | undefined {
+    const { rxQueues, txQueues } = this.#slot;
+    return virtqueueInfo(this.#eal.memory, (direction === 'rx' ? rxQueues : txQueues)[queue]!);
   }
 
   async start(): Promise<void> {

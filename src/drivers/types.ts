@@ -67,6 +67,23 @@ export interface QueueState {
   readonly cause?: string;
 }
 
+/** A virtqueue as it was negotiated: what DPDK's queue info calls the queue's burst mode, and more. */
+export interface VirtqueueInfo {
+  readonly layout: 'split' | 'packed';
+  /** The burst function that was chosen, in words: `packed in-order mergeable`. */
+  readonly path: string;
+  /** Entries: the peer's choice for net_vhost, queue setup's for net_virtio_user. */
+  readonly ringSize: number;
+  readonly eventIdx: boolean;
+  readonly indirect: boolean;
+  /** The peer lets it move packets (`ethtool -L`, SET_VRING_ENABLE). */
+  readonly enabled: boolean;
+  /** It moves packets: the port is started too, and the queue has not stopped itself. */
+  readonly running: boolean;
+  /** Offloads that the peer may ask of this queue (rx), or takes (tx): `csum`, `tso4`, `tso6`, `ecn`, `ufo`, `uso4`, `uso6`. */
+  readonly offloads: readonly string[];
+}
+
 /** A poll-mode driver: rte_vdev_driver. */
 export interface Driver {
   /** `net_vhost`: devices are `net_vhost0`, `net_vhost1`, ... */
@@ -155,6 +172,8 @@ export interface TxQueueSetup {
 export interface DriverPort {
   /** Facts of now: may change with the peer. */
   info(): DriverInfo;
+  /** The virtqueue behind a queue; undefined while the peer has given it no ring. Drivers without virtqueues have no method. */
+  virtqueue?(direction: 'rx' | 'tx', queue: number): VirtqueueInfo | undefined;
   /** Legal counts, offloads and MTU; throw to refuse, and nothing changes. */
   configure?(conf: PortConf): void;
   rxQueueSetup?(queue: number, setup: RxQueueSetup): void;

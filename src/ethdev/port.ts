@@ -21,7 +21,7 @@ import type { Burst } from '../burst.js';
 import { parseMac } from '../drivers/devargs.js';
 import { setGates } from '../drivers/queue.js';
 import { findDriver } from '../drivers/registry.js';
-import type { Driver, DriverPort } from '../drivers/types.js';
+import type { Driver, DriverPort, VirtqueueInfo } from '../drivers/types.js';
 import type { Eal } from '../eal/eal.js';
 import type { WasmExports } from '../eal/exports.js';
 import { releaseLocksOf, withQueueLock } from '../eal/queue-lock.js';
@@ -167,6 +167,16 @@ export class Port extends EventEmitter<PortEvents> {
   }
 
   // ---- configuration ---------------------------------------------------------------------------------------------------
+
+  /**
+   * The virtqueue behind a queue of net_vhost or net_virtio_user: ring size, layout, burst path, offloads, whether the peer has
+   * enabled it. Undefined while there is none. rte_eth_rx_burst_mode_get, rte_eth_tx_burst_mode_get.
+   */
+  virtqueueInfo(direction: 'rx' | 'tx', queue: number): VirtqueueInfo | undefined {
+    this.#checkOpen('virtqueueInfo');
+    checkQueue(this.label, direction, queue, (direction === 'rx' ? this.#slot.rxQueues : this.#slot.txQueues).length);
+    return this.#device.virtqueue?.(direction, queue);
+  }
 
   /** rte_eth_dev_info_get. */
   info(): PortInfo {
