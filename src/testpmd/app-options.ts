@@ -3,9 +3,22 @@ import { getopt, type OptionSpec, optionHelp } from '../cli/getopt.js';
 import { didYouMean } from '../cli/nearest.js';
 import { wholeNumber } from '../cli/numbers.js';
 import { UsageError } from '../cli/usage-error.js';
+import type { RxOffload, TxOffload } from '../index.js';
+import { offloadsOfMask, RX_OFFLOADS, TX_OFFLOADS } from './offloads.js';
 
 /** The forwarding modes of `set fwd` and `--forward-mode`. `l2`, the learning switch, is Viaduct's own; the others are DPDK's. */
-export const FORWARD_MODES = ['io', 'mac', 'macswap', 'rxonly', 'txonly', 'l2'] as const;
+export const FORWARD_MODES = [
+  'io',
+  'mac',
+  'macswap',
+  'flowgen',
+  'rxonly',
+  'txonly',
+  'csum',
+  'icmpecho',
+  '5tswap',
+  'l2',
+] as const;
 export type ForwardMode = (typeof FORWARD_MODES)[number];
 
 export const PORT_TOPOLOGIES = ['paired', 'chained', 'loop'] as const;
@@ -31,6 +44,15 @@ export interface AppOptions {
   rxDescriptorCount: number | undefined;
   txDescriptorCount: number | undefined;
   mbufCount: number | undefined;
+  /** Offloads of all queues of every port. */
+  rxOffloads: Set<RxOffload>;
+  txOffloads: Set<TxOffload>;
+  /** MTU that every port is configured with, bytes; undefined: the port's own. */
+  mtu: number | undefined;
+  /** Flows that flowgen goes through. */
+  flowCount: number;
+  /** Leaves counters that are 0 out of `show port xstats`. */
+  xstatsHideZero: boolean;
   /** Seconds between two prints of the port statistics; 0 never. */
   statsPeriodSeconds: number;
   /** MAC address of the peer behind a port, by port id: what `mac` forwarding writes. */
@@ -59,6 +81,11 @@ export function defaultAppOptions(): AppOptions {
     rxDescriptorCount: undefined,
     txDescriptorCount: undefined,
     mbufCount: undefined,
+    rxOffloads: new Set(),
+    txOffloads: new Set(),
+    mtu: undefined,
+    flowCount: 1024,
+    xstatsHideZero: false,
     statsPeriodSeconds: 0,
     ethPeers: new Map(),
     commandFile: undefined,
@@ -100,6 +127,11 @@ export function refuseTxPackets(lengths: readonly number[], segmentRoomBytes: nu
     return `length[0]=${lengths[0]} < ${TXONLY_HEADER_BYTES}: the headers lie in the first segment - give up`;
   return undefined;
 }
+
+/** Ethernet header and frame check sequence: what DPDK counts on top of the MTU. */
+const ETHER_OVERHEAD = 18;
+const MIN_PACKET = 64;
+const MAX_PACKET = 65_535;
 
 export function parseForwardMode(text: string, what: string): ForwardMode {
   return oneOf(text, FORWARD_MODES, what);
@@ -158,10 +190,41 @@ function table(o: AppOptions): OptionSpec[] {
       'data room of an mbuf in bytes, headroom included, 2176',
       (n) => (o.mbufBytes = n),
     ),
+    count(
+      '--max-pkt-len',
+      MIN_PACKET,
+      MAX_PACKET,
+      'longest frame in bytes, which sets every port’s MTU 18 bytes below',
+      (n) => {
+        o.mtu = n - ETHER_OVERHEAD;
+      },
+    ),
+    flag(['--enable-rx-cksum'], 'have ports verify IPv4, UDP and TCP checksums of what they receive', () => {
+      for (const offload of ['IPV4_CKSUM', 'UDP_CKSUM', 'TCP_CKSUM'] as const) o.rxOffloads.add(offload);
+    }),
+    flag(['--enable-lro'], 'take packets that the peer has made of several', () => o.rxOffloads.add('TCP_LRO')),
+    flag(['--enable-scatter'], 'take packets of several mbufs', () => o.rxOffloads.add('SCATTER')),
+    flag(['--enable-hw-vlan', '--enable-hw-vlan-strip'], 'have ports take VLAN tags off', () =>
+      o.rxOffloads.add('VLAN_STRIP'),
+    ),
+    flag(['--enable-hw-qinq-strip'], 'have ports take both tags off', () => o.rxOffloads.add('QINQ_STRIP')),
+    {
+      names: ['--rx-offloads'],
+      value: 'MASK',
+      help: 'hexadecimal mask of the receive offloads of all queues, DPDK’s bits: 0x1 VLAN_STRIP, 0xe checksums, ...',
+      apply: (value, name) => (o.rxOffloads = offloadsOfMask(RX_OFFLOADS, value, name)),
+    },
+    {
+      names: ['--tx-offloads'],
+      value: 'MASK',
+      help: 'hexadecimal mask of the transmit offloads of all queues, DPDK’s bits: 0xe checksums, 0x20 TCP_TSO, 0x8000 MULTI_SEGS, ...',
+      apply: (value, name) => (o.txOffloads = offloadsOfMask(TX_OFFLOADS, value, name)),
+    },
+    count('--flowgen-flows', 1, 0x7fff_ffff, 'flows that flowgen goes through, 1024', (n) => (o.flowCount = n)),
     {
       names: ['--txpkts'],
       value: 'LENGTH[,LENGTH...]',
-      help: 'bytes of each segment of a packet that txonly and tx_first send, 64',
+      help: 'bytes of each segment of a packet that txonly, flowgen and tx_first send, 64',
       apply: (value, name) => (o.txPackets = parseTxPackets(value, name)),
     },
     {

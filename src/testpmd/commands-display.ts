@@ -25,7 +25,7 @@ export const displayCommands: readonly Command<Session>[] = [
       }
       for (const p of ports) {
         if (what === 'stats') s.print(s.portStats(p));
-        else if (what === 'xstats') s.print(format.portXstats(p.id, p.xstats()));
+        else if (what === 'xstats') s.print(format.portXstats(p.id, p.xstats(), s.config.xstatsHideZero));
         else {
           s.print(
             format.portInfo({
@@ -33,7 +33,7 @@ export const displayCommands: readonly Command<Session>[] = [
               link: p.link(),
               mtu: p.mtu,
               promiscuous: p.promiscuous,
-              devargs: s.devargsOf(p),
+              devargs: s.setup(p).devargs,
             }),
           );
         }

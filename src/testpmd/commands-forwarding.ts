@@ -1,4 +1,3 @@
-import { MAX_BURST } from '../../assembly/layout.js';
 import { FORWARD_MODES, isMac, PORT_TOPOLOGIES, parseTxPackets, refuseTxPackets } from './app-options.js';
 import { type Command, choice, command, count, portId, text, word } from './grammar.js';
 import { ODD_PORTS, type Session } from './session.js';
@@ -34,23 +33,38 @@ export const forwardingCommands: readonly Command<Session>[] = [
       s.print(`Set ${mode} packet forwarding mode`);
     },
   ),
-  command('config', [set, word('burst'), count('num')], 'Set number of packets per burst.', (s: Session, { num }) => {
-    if (num > MAX_BURST) s.print(`nb pkt per burst: ${num} > ${MAX_BURST} (maximum packet per burst)  ignored`);
-    else if (num < 1) s.print('nb pkt per burst: 0 < 1 (minimum packet per burst)  ignored');
-    else {
-      s.config.burst = num;
-      s.print(`Number of packets per burst set to ${num}`);
-    }
-  }),
+  command('config', [set, word('burst'), count('num')], 'Set number of packets per burst.', (s: Session, { num }) =>
+    s.setBurst(num),
+  ),
   command(
     'config',
     [set, word('txpkts'), text('lengths', '(x[,y]*)', /^\d{1,5}(,\d{1,5})*$/)],
-    'Set the length of each segment of the packets that txonly and tx_first send.',
+    'Set the length of each segment of the packets that txonly, flowgen and tx_first send.',
     (s: Session, { lengths }) => {
       const packets = parseTxPackets(lengths, 'set txpkts');
       const refused = refuseTxPackets(packets, s.config.mbufBytes);
       if (refused !== undefined) s.print(refused);
       else s.config.txPackets = packets;
+    },
+  ),
+  command(
+    'config',
+    [set, word('flow'), count('num')],
+    "Set the number of flows that flowgen goes through (Viaduct's own; testpmd has --flowgen-flows only).",
+    (s: Session, { num }) => {
+      if (num < 1 || num > 0x7fff_ffff) s.print(`flows: ${num} is not from 1 to ${0x7fff_ffff} - ignored`);
+      else {
+        s.config.flowCount = num;
+        s.print(`Number of flows set to ${num}`);
+      }
+    },
+  ),
+  command(
+    'config',
+    [set, word('xstats-hide-zero'), choice('mode', ['on', 'off'])],
+    'Set the option to hide the zero values for xstats display.',
+    (s: Session, { mode }) => {
+      s.config.xstatsHideZero = mode === 'on';
     },
   ),
   command('config', [set, word('nbcore'), count('num')], 'Set number of cores.', (s: Session, { num }) => {

@@ -1,7 +1,9 @@
+import type { Port } from '../index.js';
 import { type Command, choice, command, count, portId, portOrAll, text, word } from './grammar.js';
 import type { Session } from './session.js';
 
 const port = word('port');
+const QUEUE_SETTINGS = ['rxq', 'txq', 'rxd', 'txd'] as const;
 
 /** Changing ports. */
 export const portCommands: readonly Command<Session>[] = [
@@ -26,15 +28,16 @@ export const portCommands: readonly Command<Session>[] = [
     [port, word('start'), portOrAll('port')],
     'Start all ports or port_id.',
     async (s: Session, { port: which }) => {
+      let started = 0;
       for (const p of s.select(which)) {
         if (p.state === 'started') {
           s.print(`Port ${p.id} is now not stopped`);
           continue;
         }
-        await p.start();
-        s.print(`Port ${p.id}: ${p.macAddress.toUpperCase()}`);
+        await s.startPort(p);
+        started++;
       }
-      s.print('Checking link statuses...\nDone');
+      s.print(`${started > 0 ? 'Checking link statuses...' : 'Please stop the ports first'}\nDone`);
     },
   ),
   command(
@@ -43,11 +46,15 @@ export const portCommands: readonly Command<Session>[] = [
     'Stop all ports or port_id.',
     async (s: Session, { port: which }) => {
       s.print('Stopping ports...');
+      let stopped = 0;
       for (const p of s.select(which)) {
-        if (s.isForwardingOn(p)) s.print('Please stop forwarding first');
-        else if (p.state === 'started') await p.stop();
+        if (s.isForwardingOn(p)) s.print(inUse(p));
+        else if (p.state === 'started') {
+          await p.stop();
+          stopped++;
+        }
       }
-      s.print('Done');
+      s.print(stopped > 0 ? 'Checking link statuses...\nDone' : 'Done');
     },
   ),
   command(
@@ -57,8 +64,8 @@ export const portCommands: readonly Command<Session>[] = [
     async (s: Session, { port: which }) => {
       s.print('Closing ports...');
       for (const p of s.select(which)) {
-        if (s.isForwardingOn(p)) s.print('Please stop forwarding first');
-        else if (p.state === 'started') s.print('Please stop port first');
+        if (s.isForwardingOn(p)) s.print(inUse(p));
+        else if (p.state === 'started') s.print(`Cannot close started device (port ${p.id})`);
         else {
           await s.closePort(p);
           s.print(`Port ${p.id} is closed`);
@@ -69,10 +76,80 @@ export const portCommands: readonly Command<Session>[] = [
   ),
   command(
     'ports',
+    [port, word('reset'), portOrAll('port')],
+    'Reset all ports or port_id: configured anew, counters at 0. The port is stopped, and stays so.',
+    (s: Session, { port: which }) => {
+      const ports = s.select(which);
+      if (ports.some(({ state }) => state === 'started')) {
+        s.print('Can not reset port(s), please stop port(s) first.');
+        return;
+      }
+      s.print('Resetting ports...');
+      for (const p of ports) s.resetPort(p);
+      s.print('Done');
+    },
+  ),
+  command(
+    'ports',
     [port, word('config'), word('mtu'), portId('port'), count('value')],
     'Set the MTU of port_id to a given value.',
     (s: Session, { port: which, value }) => {
-      for (const p of s.select(which)) p.setMtu(value);
+      for (const p of s.select(which)) {
+        const { minMtu, maxMtu } = p.info();
+        if (value < minMtu) s.print(`MTU (${value}) < device min MTU (${minMtu}) for port_id ${p.id}`);
+        else if (value > maxMtu) s.print(`MTU (${value}) > device max MTU (${maxMtu}) for port_id ${p.id}`);
+        else p.setMtu(value);
+      }
     },
   ),
+  command(
+    'ports',
+    [port, word('config'), word('all'), choice('what', QUEUE_SETTINGS), count('value')],
+    'Set number for rxq/txq/rxd/txd. The ports are stopped; it comes into force when they start.',
+    (s: Session, { what, value }) => configureAll(s, what, value),
+  ),
+  command(
+    'ports',
+    [port, word('config'), word('all'), word('burst'), count('value')],
+    'Set the number of packets per burst, as set burst.',
+    (s: Session, { value }) => s.setBurst(value),
+  ),
 ];
+
+function inUse(p: Port): string {
+  return `Please remove port ${p.id} from forwarding configuration.`;
+}
+
+/** `port config all rxq 2`. Nothing changes unless every port can have it. */
+function configureAll(s: Session, what: (typeof QUEUE_SETTINGS)[number], value: number): void {
+  const { setups, config } = s;
+  if (setups.some(({ port: p }) => p.state === 'started')) {
+    s.print('Please stop all ports first');
+    return;
+  }
+  if (what === 'rxq' || what === 'txq') {
+    for (const { port: p } of setups) {
+      const { maxRxQueues, maxTxQueues } = p.info();
+      const most = what === 'rxq' ? maxRxQueues : maxTxQueues;
+      if (value <= most) continue;
+      const limit = what === 'rxq' ? 'max_rx_queues' : 'max_tx_queues';
+      s.print(`Fail: input ${what} (${value}) can't be greater than ${limit} (${most}) of port ${p.id}`);
+      return;
+    }
+    const other = what === 'rxq' ? config.txQueueCount : config.rxQueueCount;
+    if (value === 0 && other === 0) {
+      s.print('Warning: Either rx or tx queues should be non zero');
+      return;
+    }
+    if (what === 'rxq') config.rxQueueCount = value;
+    else config.txQueueCount = value;
+  } else {
+    if (value === 0) {
+      s.print(`${what} ${value} <= 0 - invalid`);
+      return;
+    }
+    if (what === 'rxd') config.rxDescriptorCount = value;
+    else config.txDescriptorCount = value;
+  }
+  for (const setup of setups) setup.changed = true;
+}

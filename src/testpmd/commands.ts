@@ -1,5 +1,6 @@
 import { displayCommands } from './commands-display.js';
 import { forwardingCommands } from './commands-forwarding.js';
+import { offloadCommands } from './commands-offloads.js';
 import { portCommands } from './commands-ports.js';
 import { type Command, choice, command, count, match, type Section, synopsis, word } from './grammar.js';
 import type { Session } from './session.js';
@@ -43,6 +44,7 @@ export const commands: readonly Command<Session>[] = [
   ...forwardingCommands,
   ...displayCommands,
   ...portCommands,
+  ...offloadCommands,
 ];
 
 /** Runs one line. What goes wrong is printed, and the session goes on; only `quit` throws (Quit). */

@@ -31,11 +31,11 @@ export function portStats(portId: number, stats: PortStats, rate: Throughput): s
   ${'#'.repeat(76)}`;
 }
 
-/** `show port xstats`. */
-export function portXstats(portId: number, xstats: readonly Xstat[]): string {
+/** `show port xstats`; `hideZero` as `set xstats-hide-zero on`. */
+export function portXstats(portId: number, xstats: readonly Xstat[], hideZero = false): string {
   return [
     `###### NIC extended statistics for port ${left(portId, 2)}`,
-    ...xstats.map((x) => `${x.name}: ${x.value}`),
+    ...xstats.filter((x) => !hideZero || x.value !== 0).map((x) => `${x.name}: ${x.value}`),
   ].join('\n');
 }
 
@@ -112,6 +112,9 @@ export interface ForwardCounts {
   readonly rxDropped: number;
   readonly txPackets: number;
   readonly txDropped: number;
+  /** csum: packets with a bad IP or L4 checksum. */
+  readonly badIpCksum?: number;
+  readonly badL4Cksum?: number;
 }
 
 /** One stream: an rx queue and where its packets go. The l2 engine has no one tx port. */
@@ -123,20 +126,29 @@ export interface StreamCounts {
   readonly rxPackets: number;
   readonly txPackets: number;
   readonly txDropped: number;
+  readonly badIpCksum?: number;
+  readonly badL4Cksum?: number;
 }
 
-/** The statistics that `stop` and `show fwd stats all` print: streams (where a port has several), ports, the sum. */
+/**
+ * The statistics that `stop` and `show fwd stats all` print: streams that moved something (where a port has several), ports,
+ * the sum. `csum` adds that engine's counters.
+ */
 export function forwardStats(
   ports: readonly (ForwardCounts & { readonly portId: number })[],
   streams: readonly StreamCounts[] = [],
+  csum = false,
 ): string {
   const blocks: string[] = [];
-  if (streams.length > ports.length) blocks.push(...streams.map(streamBlock));
+  if (streams.length > ports.length) {
+    const busy = streams.filter((s) => s.rxPackets + s.txPackets + s.txDropped > 0);
+    blocks.push(...busy.map((stream) => streamBlock(stream, csum)));
+  }
   for (const port of ports) {
     blocks.push(
       `
   ${'-'.repeat(22)} Forward statistics for port ${left(port.portId, 2)} ${'-'.repeat(22)}
-${counts(port)}
+${counts(port, csum)}
   ${'-'.repeat(76)}`,
     );
   }
@@ -158,16 +170,29 @@ ${counts(sum)}
   return blocks.join('\n');
 }
 
-function counts(c: ForwardCounts): string {
-  return `  RX-packets: ${left(c.rxPackets, 14)} RX-dropped: ${left(c.rxDropped, 13)} RX-total: ${c.rxPackets + c.rxDropped}
+function counts(c: ForwardCounts, csum = false): string {
+  const bad = csum
+    ? `
+  Bad-ipcsum: ${left(c.badIpCksum ?? 0, 14)} Bad-l4csum: ${left(c.badL4Cksum ?? 0, 14)}Bad-outer-l4csum: ${left(0, 14)}
+  Bad-outer-ipcsum: ${left(0, 14)}`
+    : '';
+  return `  RX-packets: ${left(c.rxPackets, 14)} RX-dropped: ${left(c.rxDropped, 13)} RX-total: ${c.rxPackets + c.rxDropped}${bad}
   TX-packets: ${left(c.txPackets, 14)} TX-dropped: ${left(c.txDropped, 13)} TX-total: ${c.txPackets + c.txDropped}`;
 }
 
-function streamBlock(s: StreamCounts): string {
+function streamBlock(s: StreamCounts, csum: boolean): string {
   const route = `RX Port=${right(s.rxPort, 2)}/Queue=${right(s.rxQueue, 2)} -> TX Port=${right(s.txPort, 2)}/Queue=${right(s.txQueue, 2)}`;
   return `
   ------- Forward Stats for ${route} -------
-  RX-packets: ${left(s.rxPackets, 14)} TX-packets: ${left(s.txPackets, 14)} TX-dropped: ${left(s.txDropped, 14)}`;
+  RX-packets: ${left(s.rxPackets, 14)} TX-packets: ${left(s.txPackets, 14)} TX-dropped: ${left(s.txDropped, 14)}${csum ? badChecksums(s) : ''}`;
+}
+
+/** csum's counters of a stream. Outer headers are those of tunnels, which are not looked into. */
+function badChecksums({ badIpCksum = 0, badL4Cksum = 0 }: StreamCounts): string {
+  return (
+    `  RX- bad IP checksum: ${left(badIpCksum, 14)}  Rx- bad L4 checksum: ${left(badL4Cksum, 14)}` +
+    ` Rx- bad outer L4 checksum: ${left(0, 14)}\n RX- bad outer IP checksum: ${left(0, 14)}`
+  );
 }
 
 /** What an lcore polls, for `show config fwd` and `start`. */
@@ -208,25 +233,39 @@ export interface RxTxPlan {
   readonly txPackets: readonly number[];
   readonly ports: readonly {
     portId: number;
-    rxDescriptorCounts: readonly number[];
-    txDescriptorCounts: readonly number[];
+    /** Masks, as configured. */
+    rxOffloads: number;
+    txOffloads: number;
+    rxQueues: readonly QueuePlan[];
+    txQueues: readonly QueuePlan[];
   }[];
+}
+
+export interface QueuePlan {
+  readonly descriptorCount: number;
+  /** Mask, the whole port's included. */
+  readonly offloads: number;
 }
 
 export function rxtxConfig({ mode, burst, lcoreCount, txPackets, ports }: RxTxPlan): string {
   const lines = [`  ${mode} packet forwarding packets/burst=${burst}`];
-  if (mode === 'txonly') {
+  if (mode === 'txonly' || mode === 'flowgen') {
     const total = txPackets.reduce((sum, length) => sum + length, 0);
     lines.push(`  packet len=${total} - nb packet segments=${txPackets.length}`);
   }
   lines.push(`  nb forwarding cores=${lcoreCount} - nb forwarding ports=${ports.length}`);
-  for (const { portId, rxDescriptorCounts, txDescriptorCounts } of ports) {
+  const hex = (mask: number): string => `0x${mask.toString(16)}`;
+  for (const { portId, rxOffloads, txOffloads, rxQueues, txQueues } of ports) {
     lines.push(
-      `  port ${portId}: RX queue number: ${rxDescriptorCounts.length} Tx queue number: ${txDescriptorCounts.length}`,
-      '    Rx offloads=0x0 Tx offloads=0x0',
+      `  port ${portId}: RX queue number: ${rxQueues.length} Tx queue number: ${txQueues.length}`,
+      `    Rx offloads=${hex(rxOffloads)} Tx offloads=${hex(txOffloads)}`,
     );
-    for (const [queue, n] of rxDescriptorCounts.entries()) lines.push(`    RX queue: ${queue}`, `      RX desc=${n}`);
-    for (const [queue, n] of txDescriptorCounts.entries()) lines.push(`    TX queue: ${queue}`, `      TX desc=${n}`);
+    for (const [queue, { descriptorCount, offloads }] of rxQueues.entries()) {
+      lines.push(`    RX queue: ${queue}`, `      RX desc=${descriptorCount}`, `      RX Offloads=${hex(offloads)}`);
+    }
+    for (const [queue, { descriptorCount, offloads }] of txQueues.entries()) {
+      lines.push(`    TX queue: ${queue}`, `      TX desc=${descriptorCount}`, `      TX offloads=${hex(offloads)}`);
+    }
   }
   return lines.join('\n');
 }

@@ -1,17 +1,13 @@
-import { MBUF_HEADROOM } from '../../assembly/layout.js';
+import { MAX_BURST, MBUF_HEADROOM } from '../../assembly/layout.js';
 import type { Interrupt } from '../cli/interrupt.js';
 import { type Eal, Mempool, Port, planStreams } from '../index.js';
 import type { AppOptions } from './app-options.js';
 import * as format from './format.js';
-import { type Forwarding, type PortCounts, since, startForwarding } from './forwarding.js';
+import { type Counts, type Forwarding, sinceAll, startForwarding } from './forwarding.js';
+import { offloadMask, RX_OFFLOADS, TX_OFFLOADS } from './offloads.js';
 import { mbufCountFor } from './pool-size.js';
+import { PortSetup } from './port-setup.js';
 import { ThroughputMeter } from './throughput.js';
-
-/** A port with what testpmd remembers of it. */
-interface SessionPort {
-  readonly port: Port;
-  readonly devargs: string;
-}
 
 /**
  * The state behind testpmd's commands: ports, the forwarding configuration, which becomes active at the next start, and what
@@ -24,13 +20,13 @@ export class Session {
   readonly print: (text: string) => void;
   readonly #interrupt: Interrupt;
   readonly #meter = new ThroughputMeter();
-  #ports: SessionPort[] = [];
+  #ports: PortSetup[] = [];
   #mempool: Mempool | undefined;
   #running: Forwarding | undefined;
   /** The run that `show fwd stats` tells of: the running one, or the last. */
   #last: Forwarding | undefined;
   /** Its counts at `clear fwd stats`. */
-  #cleared: PortCounts[] = [];
+  #cleared: Counts = { ports: [], streams: [] };
 
   constructor(eal: Eal, config: AppOptions, interrupt: Interrupt, print: (text: string) => void) {
     this.eal = eal;
@@ -73,7 +69,8 @@ export class Session {
     }
     for (const vdev of vdevs) {
       const comma = vdev.indexOf(',');
-      this.#ports.push({ port: await Port.probe(eal, vdev), devargs: comma < 0 ? '' : vdev.slice(comma + 1) });
+      const port = await Port.probe(eal, vdev);
+      this.#ports.push(new PortSetup(port, comma < 0 ? '' : vdev.slice(comma + 1), config));
     }
     const count = config.mbufCount ?? mbufCountFor(config, vdevs.length, this.eal.lcores.length);
     const dataRoomBytes = config.mbufBytes - MBUF_HEADROOM;
@@ -82,10 +79,7 @@ export class Session {
     this.#mempool = Mempool.createPktmbuf(eal, { name: 'mb_pool_0', count, dataRoomBytes, cacheSize });
     if (config.portTopology === 'paired' && this.forwardingPorts.length % 2 === 1) this.print(ODD_PORTS);
     for (const { port } of this.#ports) {
-      this.print(`Configuring Port ${port.id} (socket 0)`);
-      this.#configure(port);
-      await port.start();
-      this.print(`Port ${port.id}: ${port.macAddress.toUpperCase()}`);
+      await this.startPort(port);
       const event = (what: string): void => this.print(`Port ${port.id}: ${what}`);
       port.on('linkUp', () => event('link state change event: up'));
       port.on('linkDown', (reason) => event(`link state change event: down, ${reason}`));
@@ -97,13 +91,31 @@ export class Session {
     this.print('Checking link statuses...\nDone');
   }
 
-  #configure(port: Port): void {
-    const { rxQueueCount, txQueueCount, rxDescriptorCount, txDescriptorCount } = this.config;
-    port.configure({ rxQueueCount, txQueueCount });
-    const rx = rxDescriptorCount === undefined ? {} : { descriptorCount: rxDescriptorCount };
-    const tx = txDescriptorCount === undefined ? {} : { descriptorCount: txDescriptorCount };
-    for (let queue = 0; queue < rxQueueCount; queue++) port.rxQueueSetup(queue, { mempool: this.#mempool!, ...rx });
-    for (let queue = 0; queue < txQueueCount; queue++) port.txQueueSetup(queue, tx);
+  /** Starts a port that is not started, configured anew if something was changed. */
+  async startPort(port: Port): Promise<void> {
+    const setup = this.setup(port);
+    if (setup.changed) {
+      this.print(`Configuring Port ${port.id} (socket 0)`);
+      setup.configure(this.config, this.#mempool!);
+    }
+    await port.start();
+    this.print(`Port ${port.id}: ${port.macAddress.toUpperCase()}`);
+  }
+
+  /** `port reset`: a stopped port as if it were new; its counters are 0 again. */
+  resetPort(port: Port): void {
+    this.setup(port).configure(this.config, this.#mempool!);
+    this.clearPortStats(port);
+  }
+
+  /** What testpmd remembers of a port. */
+  setup(port: Port): PortSetup {
+    return this.#ports.find((known) => known.port === port)!;
+  }
+
+  /** Every port. */
+  get setups(): readonly PortSetup[] {
+    return this.#ports;
   }
 
   /** The ports that `(port_id|all)` means; for one that isn't there, prints testpmd's answer and gives none. */
@@ -114,8 +126,13 @@ export class Session {
     return found === undefined ? [] : [found.port];
   }
 
-  devargsOf(port: Port): string {
-    return this.#ports.find((known) => known.port === port)?.devargs ?? '';
+  /** The stopped port that a command may configure; else prints testpmd's answer. */
+  selectStopped(which: number): PortSetup | undefined {
+    const [port] = this.select(which);
+    if (port === undefined) return undefined;
+    if (port.state !== 'started') return this.setup(port);
+    this.print(`Please stop port ${port.id} first`);
+    return undefined;
   }
 
   /** `show port stats`: counters and the rates since the last show. */
@@ -141,6 +158,17 @@ export class Session {
     if (this.#last?.ports.includes(port)) this.#last = undefined;
   }
 
+  /** `set burst`. */
+  setBurst(packets: number): void {
+    if (packets > MAX_BURST)
+      this.print(`nb pkt per burst: ${packets} > ${MAX_BURST} (maximum packet per burst)  ignored`);
+    else if (packets < 1) this.print('nb pkt per burst: 0 < 1 (minimum packet per burst)  ignored');
+    else {
+      this.config.burst = packets;
+      this.print(`Number of packets per burst set to ${packets}`);
+    }
+  }
+
   // ---- forwarding ------------------------------------------------------------------------------------------------------
 
   /** `start`, `start tx_first N`. Prints what it says of the configuration. */
@@ -155,11 +183,16 @@ export class Session {
       return;
     }
     const onLcoreFailed = (error: unknown): void => this.print(error instanceof Error ? error.message : String(error));
-    const plan = { ports, lcores: this.forwardingLcoreIds, config: this.config, onLcoreFailed };
+    if (ports.some(({ state }) => state !== 'started')) {
+      this.print('Not all ports were started');
+      return;
+    }
+    const setups = ports.map((port) => this.setup(port));
+    const plan = { ports, setups, lcores: this.forwardingLcoreIds, config: this.config, onLcoreFailed };
     this.print(`${this.forwardingConfig()}\n\n${this.rxtxConfig()}`);
     this.#running = await startForwarding(this.eal, plan, txFirstBursts);
     this.#last = this.#running;
-    this.#cleared = [];
+    this.#cleared = { ports: [], streams: [] };
   }
 
   /** `stop`: prints the statistics of the run. */
@@ -176,20 +209,19 @@ export class Session {
 
   /** `show fwd stats all`: of the running forwarding, or of the last run. */
   forwardStats(): string {
-    return format.forwardStats(this.#forwardCounts());
+    const { ports, streams } = this.#forwardCounts();
+    return format.forwardStats(ports, streams, this.#last?.mode === 'csum');
   }
 
   /** `clear fwd stats all`. */
   clearForwardStats(): void {
-    this.#cleared = this.#last?.counts() ?? [];
+    this.#cleared = this.#last?.counts() ?? { ports: [], streams: [] };
   }
 
-  #forwardCounts(): PortCounts[] {
+  #forwardCounts(): Counts {
+    if (this.#last !== undefined) return sinceAll(this.#last.counts(), this.#cleared);
     const none = { rxPackets: 0, rxDropped: 0, txPackets: 0, txDropped: 0 };
-    if (this.#last === undefined) return this.forwardingPorts.map(({ id }) => ({ portId: id, ...none }));
-    return this.#last
-      .counts()
-      .map((now) => since(now, this.#cleared.find(({ portId }) => portId === now.portId) ?? none));
+    return { ports: this.forwardingPorts.map(({ id }) => ({ portId: id, ...none })), streams: [] };
   }
 
   /** `show config fwd`: which lcore polls which queue, as the next start arranges it. */
@@ -201,7 +233,9 @@ export class Session {
       const { rxQueueCount, txQueueCount } = port.info();
       return { id: port.id, rxQueueCount, txQueueCount };
     });
-    const streams = planStreams(planned, lcoreIds.length, config.portTopology);
+    // icmpecho answers through the port that asked
+    const topology = config.forwardMode === 'icmpecho' ? 'loop' : config.portTopology;
+    const streams = planStreams(planned, lcoreIds.length, topology);
     const peer = (portId: number): string => config.ethPeers.get(portId) ?? defaultPeer(portId);
     return format.forwardingConfig({
       mode: config.forwardMode,
@@ -218,7 +252,8 @@ export class Session {
   /** `show config rxtx`. */
   rxtxConfig(): string {
     const { config } = this;
-    const counts = (n: number, descriptors: number): number[] => new Array<number>(n).fill(descriptors);
+    const queues = (n: number, descriptorCount: number, offloads: (queue: number) => number): format.QueuePlan[] =>
+      Array.from({ length: n }, (_, queue) => ({ descriptorCount, offloads: offloads(queue) }));
     return format.rxtxConfig({
       mode: config.forwardMode,
       burst: config.burst,
@@ -226,10 +261,17 @@ export class Session {
       txPackets: config.txPackets,
       ports: this.forwardingPorts.map((port) => {
         const info = port.info();
+        const setup = this.setup(port);
         return {
           portId: port.id,
-          rxDescriptorCounts: counts(info.rxQueueCount, config.rxDescriptorCount ?? info.rxDescriptors.default),
-          txDescriptorCounts: counts(info.txQueueCount, config.txDescriptorCount ?? info.txDescriptors.default),
+          rxOffloads: offloadMask(RX_OFFLOADS, port.rxOffloads),
+          txOffloads: offloadMask(TX_OFFLOADS, port.txOffloads),
+          rxQueues: queues(info.rxQueueCount, config.rxDescriptorCount ?? info.rxDescriptors.default, (queue) =>
+            offloadMask(RX_OFFLOADS, setup.rxQueueOffloads(queue)),
+          ),
+          txQueues: queues(info.txQueueCount, config.txDescriptorCount ?? info.txDescriptors.default, (queue) =>
+            offloadMask(TX_OFFLOADS, setup.txQueueOffloads(queue)),
+          ),
         };
       }),
     });

@@ -109,18 +109,28 @@ t.test('config blocks', async (t) => {
       burst: 32,
       lcoreCount: 1,
       txPackets: [64, 64],
-      ports: [{ portId: 0, rxDescriptorCounts: [256], txDescriptorCounts: [512] }],
+      ports: [
+        {
+          portId: 0,
+          rxOffloads: 0xe,
+          txOffloads: 0,
+          rxQueues: [{ descriptorCount: 256, offloads: 0xf }],
+          txQueues: [{ descriptorCount: 512, offloads: 0x8000 }],
+        },
+      ],
     }),
     [
       '  txonly packet forwarding packets/burst=32',
       '  packet len=128 - nb packet segments=2',
       '  nb forwarding cores=1 - nb forwarding ports=1',
       '  port 0: RX queue number: 1 Tx queue number: 1',
-      '    Rx offloads=0x0 Tx offloads=0x0',
+      '    Rx offloads=0xe Tx offloads=0x0',
       '    RX queue: 0',
       '      RX desc=256',
+      '      RX Offloads=0xf',
       '    TX queue: 0',
       '      TX desc=512',
+      '      TX offloads=0x8000',
     ].join('\n'),
   );
   t.equal(format.txPacketsConfig([64, 64]), 'Number of segments: 2\nSegment sizes: 64,64\nSplit packet: off');

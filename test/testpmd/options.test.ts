@@ -82,7 +82,10 @@ t.test('mistakes are named, with what is near or allowed', async (t) => {
     [() => eal('-m', '5'), /-m must be between 16 and 2044, got 5/],
     [() => eal('-a', '0000:01:00.0'), /no PCI devices here/],
     [() => eal('--proc-type=secondary'), /no secondary processes/],
-    [() => app('--forward-mode=csum'), /'csum' is none of io, mac, macswap, rxonly, txonly, l2/],
+    [
+      () => app('--forward-mode=noisy'),
+      /'noisy' is none of io, mac, macswap, flowgen, rxonly, txonly, csum, icmpecho, 5tswap, l2/,
+    ],
     [() => app('--forward-mode=macswp'), /did you mean macswap\?/],
     [() => app('--burst=513'), /--burst must be between 1 and 512/],
     [() => app('--burst', '0'), /between 1 and 512/],

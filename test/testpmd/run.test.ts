@@ -69,11 +69,11 @@ t.test('a scripted session, counts consistent to the packet', async (t) => {
 });
 
 t.test('every mode starts and stops; what is wrong is answered and the session goes on', async (t) => {
-  const modes = ['io', 'mac', 'macswap', 'rxonly', 'txonly', 'l2'];
+  const modes = ['io', 'mac', 'macswap', 'flowgen', 'rxonly', 'txonly', 'csum', 'icmpecho', '5tswap', 'l2'];
   const lines = [
     'stop',
     ...modes.flatMap((mode) => [`set fwd ${mode}`, 'start', 'start', 'stop']),
-    'set fwd csum',
+    'set fwd noisy',
     'set burst 600',
     'set burst 16',
     'set txpkts 20',
@@ -104,7 +104,10 @@ t.test('every mode starts and stops; what is wrong is answered and the session g
     t.match(stdout, `Set ${mode} packet forwarding mode`);
     t.match(stdout, `${mode} packet forwarding - ports=2`);
   }
-  t.match(outputs.get('set fwd csum'), /^Bad arguments\nat 'csum', expected: \(io\|mac\|macswap\|rxonly\|txonly\|l2\)/);
+  t.match(
+    outputs.get('set fwd noisy'),
+    /^Bad arguments\nat 'noisy', expected: \(io\|mac\|macswap\|flowgen\|rxonly\|txonly\|csum\|icmpecho\|5tswap\|l2\)/,
+  );
   t.match(outputs.get('set burst 600'), /600 > 512 \(maximum packet per burst\) {2}ignored/);
   t.match(outputs.get('set txpkts 20'), /total packet length=20 < 42 - give up/);
   t.match(outputs.get('show config txpkts'), /Number of segments: 2\nSegment sizes: 64,64/);
