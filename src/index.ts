@@ -69,6 +69,7 @@ export * from './forward/index.js';
 // Drivers: the ones that there are, and the shape of one's own.
 
 export { type Devarg, type Devargs, formatMac, parseMac, parseVdev, type Vdev } from './drivers/devargs.js';
+export { rxOffloadBits, txOffloadBits } from './drivers/eth-offloads.js';
 export { setGates } from './drivers/queue.js';
 export { driverNames } from './drivers/registry.js';
 export type {

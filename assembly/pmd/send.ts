@@ -17,7 +17,7 @@ import {
 } from '../layout';
 import { mbufFree, mbufFreeBulk } from '../mem/mbuf';
 import { countDrop } from '../stats';
-import { makeFit } from '../virtio/fallback';
+import { fitInPlace, makeFit } from '../virtio/fallback';
 import { fits } from '../virtio/net-header';
 import { packedDriverSend } from '../virtio/packed-driver-send';
 import { packedEnqueue } from '../virtio/packed-enqueue';
@@ -55,9 +55,21 @@ export function driverSend(lcoreId: u32, queue: usize, burst: usize, count: u32)
 export function sendRest(lcoreId: u32, queue: usize, burst: usize, sent: u32, count: u32): u32 {
   while (sent < count && load<u32>(queue, QUEUE_RUN) == RUN_ON) {
     const mbuf = load<u32>(burst + (sent << 2));
-    if (fits(queue, mbuf) || !sendFitted(lcoreId, queue, mbuf)) break;
-    sent++;
-    if (sent < count) sent += send(lcoreId, queue, burst + (sent << 2), count - sent);
+    if (fits(queue, mbuf)) break;
+    if (fitInPlace(queue, mbuf)) {
+      // the others too, so that they are sent and told of together
+      for (let i = sent + 1; i < count; i++) {
+        const next = load<u32>(burst + (i << 2));
+        if (!fits(queue, next)) fitInPlace(queue, next);
+      }
+    } else {
+      if (!sendFitted(lcoreId, queue, mbuf)) break;
+      sent++;
+      if (sent == count) break;
+    }
+    const more = send(lcoreId, queue, burst + (sent << 2), count - sent);
+    sent += more;
+    if (more == 0 && fits(queue, load<u32>(burst + (sent << 2)))) break; // the ring is full
   }
   if (sent < count) store<u64>(queue, load<u64>(queue, QUEUE_FULL) + (count - sent), QUEUE_FULL);
   return sent;

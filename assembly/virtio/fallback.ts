@@ -6,6 +6,8 @@ import {
   CHECKSUM_WRITTEN,
   GSO_PARTIAL_CHECKSUM,
   MAX_GSO_SEGMENTS,
+  MBUF_DATA_LEN,
+  MBUF_DATA_OFF,
   MBUF_F_RX_L4_CKSUM_NONE,
   MBUF_F_TX_IP_CKSUM,
   MBUF_F_TX_IPV4,
@@ -38,9 +40,9 @@ import { mbufFree } from '../mem/mbuf';
 import { gsoSegment } from '../net/gso';
 import { ETHER_TYPE_QINQ, ETHER_TYPE_VLAN, TCP_CHECKSUM, UDP_CHECKSUM, VLAN_TAG_LEN } from '../net/headers';
 import { checksumComplete, ipv4ChecksumSet } from '../net/l4-checksum';
-import { mbufPrivateHead } from '../net/private';
+import { mbufPrivateHead, segmentIsPrivate } from '../net/private';
 import { vlanInsert } from '../net/vlan';
-import { fits } from './net-header';
+import { fits, takesSegments } from './net-header';
 
 /** An Ethernet header at least lies in the new head. */
 const MIN_HEADERS: u32 = 14;
@@ -71,32 +73,49 @@ export function makeFit(lcoreId: u32, queue: usize, mbuf: u32): u32 {
 
 /** The same packet with its headers in an mbuf of its own, its tags inserted and its IP checksum written; 0 = impossible. */
 function prepare(lcoreId: u32, mbuf: u32): u32 {
-  const flags = load<u32>(mbuf, MBUF_OL_FLAGS);
-  const l2 = <u32>load<u8>(mbuf, MBUF_L2_LEN);
-  const headers = l2 + load<u16>(mbuf, MBUF_L3_LEN) + load<u8>(mbuf, MBUF_L4_LEN);
+  const headers = <u32>load<u8>(mbuf, MBUF_L2_LEN) + load<u16>(mbuf, MBUF_L3_LEN) + load<u8>(mbuf, MBUF_L4_LEN);
   const head = mbufPrivateHead(lcoreId, mbuf, max(headers, MIN_HEADERS), load<u32>(mbuf, MBUF_POOL));
   if (head == 0) return 0;
+  if (tagAndSum(head)) return head;
+  mbufFree(head, lcoreId);
+  return 0;
+}
+
+/** Inserts the tags and writes the IP checksum that the flags ask for. The headers are ours alone. False = impossible. */
+function tagAndSum(head: u32): bool {
+  const flags = load<u32>(head, MBUF_OL_FLAGS);
+  const lengths = load<u64>(head, MBUF_L2_LEN); // all three, and the segment size: parsing would write them
   let ok = true;
   // also of a packet to be segmented: a peer that takes it whole verifies it
   if (flags & MBUF_F_TX_IP_CKSUM) ok = ipv4ChecksumSet(head) == CHECKSUM_WRITTEN;
   let tags: u32 = 0;
   // The inner tag first: the outer one goes in front of it.
   if (ok && flags & MBUF_F_TX_VLAN) {
-    ok = vlanInsert(head, ETHER_TYPE_VLAN, load<u16>(mbuf, MBUF_VLAN_TCI)) != 0;
+    ok = vlanInsert(head, ETHER_TYPE_VLAN, load<u16>(head, MBUF_VLAN_TCI)) != 0;
     tags += VLAN_TAG_LEN;
   }
   if (ok && flags & MBUF_F_TX_QINQ) {
-    ok = vlanInsert(head, ETHER_TYPE_QINQ, load<u16>(mbuf, MBUF_VLAN_TCI_OUTER)) != 0;
+    ok = vlanInsert(head, ETHER_TYPE_QINQ, load<u16>(head, MBUF_VLAN_TCI_OUTER)) != 0;
     tags += VLAN_TAG_LEN;
   }
-  if (!ok) {
-    mbufFree(head, lcoreId);
-    return 0;
-  }
-  store<u64>(head, load<u64>(mbuf, MBUF_L2_LEN), MBUF_L2_LEN); // all three lengths, and the segment size
-  store<u8>(head, <u8>(l2 + tags), MBUF_L2_LEN);
+  store<u64>(head, lengths, MBUF_L2_LEN);
+  if (!ok) return false;
+  store<u8>(head, <u8>(<u32>lengths + tags), MBUF_L2_LEN);
   store<u32>(head, load<u32>(head, MBUF_OL_FLAGS) & ~(MBUF_F_TX_IP_CKSUM | MBUF_F_TX_VLAN | MBUF_F_TX_QINQ), MBUF_OL_FLAGS);
-  return head;
+  return true;
+}
+
+/**
+ * Makes a packet fit without another mbuf: its bytes are ours alone, there is headroom for its tags, and it needs not be cut
+ * up. True if it fits now. False: makeFit may be able to; what has been done until then is right and stays.
+ */
+export function fitInPlace(queue: usize, mbuf: u32): bool {
+  const flags = load<u32>(mbuf, MBUF_OL_FLAGS);
+  if (!segmentIsPrivate(mbuf) || load<u32>(mbuf, MBUF_DATA_OFF) < 2 * VLAN_TAG_LEN) return false;
+  if (load<u32>(mbuf, MBUF_DATA_LEN) < MIN_HEADERS) return false;
+  if (flags & MBUF_F_TX_SEG_MASK && !takesSegments(queue, flags)) return false;
+  if (flags & (MBUF_F_TX_IP_CKSUM | MBUF_F_TX_VLAN | MBUF_F_TX_QINQ) && !tagAndSum(mbuf)) return false;
+  return fits(queue, mbuf) || complete(mbuf, load<u32>(mbuf, MBUF_OL_FLAGS));
 }
 
 /** Writes the L4 checksum whose pseudo header's sum is in the field already. */

@@ -159,6 +159,11 @@ export function fits(queue: usize, mbuf: usize): bool {
   return (offloadsNeeded(flags) & ~load<u32>(queue, QUEUE_OFFLOADS)) == 0;
 }
 
+/** Does this peer take a packet with these flags uncut? Whatever else they ask for. */
+export function takesSegments(queue: usize, flags: u32): bool {
+  return (offloadsNeeded(flags) & ~load<u32>(queue, QUEUE_OFFLOADS)) == 0;
+}
+
 /** OFFLOAD_* bits that a peer must have to take the packet as it is. */
 function offloadsNeeded(olFlags: u32): u32 {
   let needs: u32 = olFlags & MBUF_F_TX_L4_MASK ? OFFLOAD_CSUM : 0;

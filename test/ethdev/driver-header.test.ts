@@ -17,11 +17,13 @@ import {
   QUEUE_BYTES,
   QUEUE_DESC,
   QUEUE_FULL,
+  QUEUE_NOTIFIED,
   QUEUE_PACKETS,
+  QUEUE_SUPPRESSED,
 } from '../../assembly/layout.js';
 import { mbufFlagNames } from '../../src/mbuf-flags.js';
 import { build, type FrameSpec } from '../net/frames.js';
-import { bytesOf, equal, free, memory, pool, put, view, wasm } from '../net/harness.js';
+import { bytesOf, equal, free, LCORE, memory, pool, put, view, wasm } from '../net/harness.js';
 import { dissect, segment, withIpv4Checksum, withL4Checksum } from '../support/net-oracle.js';
 import {
   close,
@@ -185,6 +187,44 @@ for (const [name, layout] of Object.entries(layouts)) {
       close();
       t.equal(pool.inUseCount, 0);
     }
+  });
+
+  t.test(`${name}: a packet that is ours alone is seen to in place, a burst of them is told of once`, async (t) => {
+    open({ ...layout, offloads: 0 }, { ...layout, offloads: 0 }, pool, pool);
+    const { l2Len, l3Len, l4Len } = dissect(partial);
+    const wish = {
+      olFlags: MBUF_F_TX_TCP_CKSUM | MBUF_F_TX_IP_CKSUM | MBUF_F_TX_IPV4 | MBUF_F_TX_VLAN,
+      ...{ l2Len, l3Len, l4Len, vlanTci: 42 },
+    };
+    const packets = Array.from({ length: 20 }, () => put(partial));
+    for (const handle of packets) Object.assign(view(handle), wish);
+    // one that others see too: it needs an mbuf
+    const shared = put(partial);
+    Object.assign(view(shared), wish);
+    packets.splice(10, 0, wasm.mbufClone(shared, pool.address, LCORE));
+    const hostTx = queues[HOST_B];
+    const told = () => memory.u64[(hostTx + QUEUE_NOTIFIED) >>> 3]! + memory.u64[(hostTx + QUEUE_SUPPRESSED) >>> 3]!;
+    send(HOST_B, packets);
+    t.equal(told(), 3n, 'once before the shared one, once for it, once behind it');
+    const wanted = Uint8Array.from([...whole.subarray(0, 12), 0x81, 0, 0, 42, ...whole.subarray(12)]);
+    const arrived = receive(GUEST_B);
+    t.equal(arrived.length, 21);
+    for (const handle of arrived) equal(bytesOf(handle), wanted);
+    t.same(bytesOf(shared), partial, 'what others see is as it was');
+    free(...arrived, shared);
+
+    const last = put(partial);
+    Object.assign(view(last), wish);
+    const rest: number[] = [];
+    for (let handle = pool.alloc(); handle !== 0; handle = pool.alloc()) rest.push(handle);
+    send(HOST_B, [last]);
+    t.equal(state(HOST_B), 'stop 0', 'no mbuf is needed for it');
+    free(...rest);
+    const [alone] = receive(GUEST_B);
+    t.same(bytesOf(alone!), wanted);
+    free(alone!);
+    close();
+    t.equal(pool.inUseCount, 0);
   });
 
   t.test(`${name}: a burst keeps its order where one packet needs software`, async (t) => {

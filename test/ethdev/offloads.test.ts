@@ -15,6 +15,7 @@ import {
 } from '../../assembly/layout.js';
 import type { DriverPort } from '../../src/drivers/types.js';
 import type { Eal } from '../../src/eal/eal.js';
+import { LcorePort } from '../../src/ethdev/lcore-port.js';
 import { Burst, MbufFlags, MbufView, type Mempool, mbufFlagNames, Port, packetTypeName } from '../../src/index.js';
 import { build, type FrameSpec } from '../net/frames.js';
 import { dissect, flowHashOf, withIpv4Checksum, withL4Checksum } from '../support/net-oracle.js';
@@ -378,4 +379,30 @@ t.test('a queue alone', async (t) => {
   const [packet] = through(lab, [frameOf({ vlans: [77] })]);
   t.same(packet?.flags, ['RX_VLAN', 'RX_RSS_HASH', 'RX_VLAN_STRIPPED']);
   t.equal(packet?.vlanTci, 77);
+});
+
+t.test('txPrepare, on the main lcore and on others', async (t) => {
+  const lab = await openLab(t);
+  const { burst, m, mempool, guest, eal } = lab;
+  const frame = frameOf({});
+  for (const port of [guest, new LcorePort(eal, guest.id)]) {
+    mempool.allocBulk(burst, 3);
+    for (const handle of burst.handles.subarray(0, 3)) {
+      m.at(handle).append(frame.length);
+      m.write(0, frame);
+      m.olFlags = MbufFlags.TX_TCP_CKSUM | MbufFlags.TX_IPV4;
+      Object.assign(m, { l2Len: 14, l3Len: 20 });
+    }
+    t.equal(port.txPrepare(0, burst, 3), 3);
+    t.equal(port.txPrepareFault, undefined);
+    t.same(m.at(burst.handles[1]!).bytes(), withL4Checksum(frame, true));
+    m.l3Len = 24;
+    t.equal(port.txPrepare(0, burst, 3), 1);
+    t.match(port.txPrepareFault, { code: 'headers', errno: 'EINVAL', reason: /l3Len/ });
+    t.equal(port.txPrepare(7, burst, 3), 0);
+    t.match(port.txPrepareFault, { code: 'queue', errno: 'ENODEV' });
+    burst.free(0, 3);
+  }
+  await guest.close();
+  t.equal(guest.txPrepare(0, burst, 1), 0, 'a closed port prepares nothing');
 });
