@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { createWriteStream, type WriteStream } from 'node:fs';
 
 /** How a process ended. */
@@ -16,6 +16,9 @@ export interface PeerOptions {
 
 /** Output kept in memory for matching; the log file has all of it. */
 const KEPT_CHARS = 1 << 20;
+
+/** util-linux's, part of every Debian; busybox's lacks the option. */
+const haveSetpriv = spawnSync('setpriv', ['--pdeathsig', 'KILL', 'true'], { stdio: 'ignore' }).status === 0;
 
 const living = new Set<Peer>();
 process.on('exit', () => {
@@ -46,7 +49,9 @@ export class Peer {
     this.name = name;
     this.#log = options.logFile === undefined ? undefined : createWriteStream(options.logFile);
     this.#log?.write(`# ${command} ${args.join(' ')}\n`);
-    this.#child = spawn(command, args, { cwd: options.cwd, env: options.env ?? process.env, stdio: 'pipe' });
+    // The kernel ends the peer if this process is killed itself, as a test runner does with a test that hangs.
+    const [program, ...rest] = haveSetpriv ? ['setpriv', '--pdeathsig', 'KILL', command, ...args] : [command, ...args];
+    this.#child = spawn(program!, rest, { cwd: options.cwd, env: options.env ?? process.env, stdio: 'pipe' });
     this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => this.#append(text));
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => this.#append(text));
     // A peer that dies while it is being written to is seen through `exited`.
