@@ -132,6 +132,7 @@ export function createRig(mbufCount = 600) {
     /** In region 0 or 1. */
     allocateIn(region: number, lengthBytes: number, align?: number): number;
     bytes(offset: number, lengthBytes: number): Uint8Array;
+    offsetOf(guestAddress: number): number;
   } = {
     u8: new Uint8Array(memory.buffer, arena, arenaBytes),
     u16: new Uint16Array(memory.buffer, arena, arenaBytes >>> 1),
@@ -153,6 +154,11 @@ export function createRig(mbufCount = 600) {
       const big = BigInt(value);
       guest.u32[offset >>> 2] = Number(big & 0xffff_ffffn);
       guest.u32[(offset >>> 2) + 1] = Number((big >> 32n) & 0xffff_ffffn);
+    },
+    offsetOf: (address) => {
+      const region = regions.find((one) => address >= one.guestAddress && address < one.guestAddress + one.lengthBytes);
+      if (region === undefined) throw new RangeError(`guest address ${address} is in no region`);
+      return region.offset + address - region.guestAddress;
     },
     bytes: (offset, lengthBytes) => guest.u8.slice(offset, offset + lengthBytes),
   };
