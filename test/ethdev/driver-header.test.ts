@@ -3,6 +3,9 @@ import t from 'tap';
 import {
   DROP_FEATURE,
   DROP_OFFLOAD,
+  ETH_RX_OFFLOAD_IPV4_CKSUM,
+  ETH_RX_OFFLOAD_TCP_CKSUM,
+  ETH_RX_OFFLOAD_VLAN_STRIP,
   MBUF_DATA_OFF,
   MBUF_F_RX_L4_CKSUM_GOOD,
   MBUF_F_TX_IP_CKSUM,
@@ -16,6 +19,7 @@ import {
   OFFLOAD_TSO6,
   QUEUE_BYTES,
   QUEUE_DESC,
+  QUEUE_ETH_OFFLOADS,
   QUEUE_FULL,
   QUEUE_NOTIFIED,
   QUEUE_PACKETS,
@@ -188,6 +192,43 @@ for (const [name, layout] of Object.entries(layouts)) {
       t.equal(pool.inUseCount, 0);
     }
   });
+
+  t.test(
+    `${name}: receive offloads leave alone what the sender has said, and know where a stripped packet's headers are`,
+    async (t) => {
+      const options = { ...layout, offloads: TSO };
+      open(options, options, pool, pool);
+      const enabled = (queues[HOST_A] + QUEUE_ETH_OFFLOADS) >>> 2;
+      memory.u32[enabled] = ETH_RX_OFFLOAD_TCP_CKSUM | ETH_RX_OFFLOAD_IPV4_CKSUM | ETH_RX_OFFLOAD_VLAN_STRIP;
+      const tagged = Uint8Array.from([...bare.subarray(0, 12), 0x81, 0, 0, 42, ...bare.subarray(12)]);
+      const handle = put(tagged, [2000, 4000]);
+      const olFlags = asks & ~MBUF_F_TX_IP_CKSUM;
+      Object.assign(view(handle), { olFlags, l2Len: 18, l3Len: 20, l4Len: 20, tsoSegsz: 1000 });
+      send(GUEST_A, [handle]);
+      const inside = receive(HOST_A);
+      t.same(mbufFlagNames(view(inside[0]!).olFlags), [
+        'RX_VLAN',
+        'RX_VLAN_STRIPPED',
+        'RX_IP_CKSUM_GOOD',
+        'RX_LRO',
+        'TX_TCP_SEG',
+        'TX_TCP_CKSUM',
+        'TX_IPV4',
+        'RX_L4_CKSUM_NONE',
+      ]);
+      t.match(view(inside[0]!), { vlanTci: 42, l2Len: 14, l3Len: 20, l4Len: 20, tsoSegsz: 1000 });
+      send(HOST_B, inside);
+      send(GUEST_A, []);
+      const arrived = receive(GUEST_B);
+      t.equal(arrived.length, 1);
+      t.same(bytesOf(arrived[0]!), bare);
+      t.match(view(arrived[0]!), { l2Len: 14, l3Len: 20, l4Len: 20, tsoSegsz: 1000 });
+      free(...arrived);
+      memory.u32[enabled] = 0;
+      close();
+      t.equal(pool.inUseCount, 0);
+    },
+  );
 
   t.test(`${name}: a packet that is ours alone is seen to in place, a burst of them is told of once`, async (t) => {
     open({ ...layout, offloads: 0 }, { ...layout, offloads: 0 }, pool, pool);
