@@ -54,7 +54,8 @@ A port is one of
   ring:NAME                     one end of a ring pair inside this process; the other end is a second ring:NAME
   null:                         packets out of nothing, into nothing
   net_vhost0,iface=PATH,...     any device as DPDK writes it
-Useful keys: client=1, queues=2.
+Useful keys: client=1: the VM listens; queues=4: queue pairs (the VM's device wants mq=on), over which flows are spread;
+tso=0: guests get no packet larger than their MTU.
 
 ${optionHelp(table(defaults()))}
 

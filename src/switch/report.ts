@@ -9,6 +9,9 @@ export interface PortView {
   /** Socket, wire or whatever tells people which port it is. */
   readonly target: string;
   readonly link: LinkStatus;
+  /** Queue pairs that the port has, and those that its guest uses now. */
+  readonly queuePairs: number;
+  readonly activePairs: number;
   readonly stats: PortStats;
   readonly xstats: readonly Xstat[];
   /** Stations learned there. */
@@ -27,6 +30,29 @@ export function portDrops(xstats: readonly Xstat[]): { cause: string; packets: n
   return [...byCause].map(([cause, packets]) => ({ cause, packets }));
 }
 
+/**
+ * What tells how offloads do: frames longer than an Ethernet frame, which cross the switch uncut, and packets that were lost
+ * because of what was asked for them. One line for each port that has any.
+ */
+export function offloadLines(views: readonly PortView[]): string[] {
+  return views.flatMap(({ id, xstats }) => {
+    const large = (direction: string): number =>
+      sumOf(xstats, new RegExp(`^${direction}_q\\d+_size_1519_max_packets$`));
+    const parts = [
+      { what: 'large frames rx', packets: large('rx') },
+      { what: 'large frames tx', packets: large('tx') },
+      { what: 'dropped for an offload that is wrong', packets: sumOf(xstats, /_q\d+_drop_offload$/) },
+      { what: 'dropped for a feature that was not negotiated', packets: sumOf(xstats, /_q\d+_drop_feature$/) },
+    ].filter(({ packets }) => packets > 0);
+    if (parts.length === 0) return [];
+    return [`  port ${id}: ${parts.map(({ what, packets }) => `${what} ${grouped(packets)}`).join(', ')}`];
+  });
+}
+
+function sumOf(xstats: readonly Xstat[], names: RegExp): number {
+  return xstats.reduce((sum, { name, value }) => (names.test(name) ? sum + value : sum), 0);
+}
+
 /** Rates of all ports since `before`: the status lines and the --stats table. */
 export function rateTable(
   screen: Screen,
@@ -34,7 +60,7 @@ export function rateTable(
   before: readonly PortView[],
   seconds: number,
 ): string[] {
-  const rows = [['port', 'link', 'rx', '', 'tx', '', 'dropped', 'MACs'].map((cell) => screen.dim(cell))];
+  const rows = [['port', 'link', 'queues', 'rx', '', 'tx', '', 'dropped', 'MACs'].map((cell) => screen.dim(cell))];
   for (const view of now) {
     const old = before.find(({ id }) => id === view.id);
     const rate = (field: 'ipackets' | 'ibytes' | 'opackets' | 'obytes'): number =>
@@ -43,6 +69,7 @@ export function rateTable(
     rows.push([
       `${view.id} ${view.target}`,
       view.link.up ? screen.green('up') : screen.red('down'),
+      view.activePairs === view.queuePairs ? String(view.queuePairs) : `${view.activePairs} of ${view.queuePairs}`,
       si(Math.round(rate('ipackets')), 'pps'),
       si(Math.round(rate('ibytes') * 8), 'bit/s'),
       si(Math.round(rate('opackets')), 'pps'),
@@ -79,6 +106,7 @@ export function totals(screen: Screen, views: readonly PortView[], l2: SwitchTot
   lines.push(
     `stations learned ${grouped(l2.learned)}, refused ${grouped(l2.refused)}; packets flooded ${grouped(l2.flooded)}, filtered ${grouped(l2.filtered)}`,
   );
+  lines.push(...offloadLines(views));
   lines.push(drops.length === 0 ? 'no packet was dropped' : 'dropped:', ...drops);
   return lines;
 }

@@ -2,7 +2,7 @@ import { Interrupt } from '../cli/interrupt.js';
 import { Screen } from '../cli/screen.js';
 import { createLogger, Eal, L2Switch, Mempool, Port } from '../index.js';
 import { parseSwitchOptions, type SwitchOptions, switchHelp } from './options.js';
-import { type PortView, rateTable, totals } from './report.js';
+import { offloadLines, type PortView, rateTable, totals } from './report.js';
 
 /** mbufs that one queue pair may hold: a front end's rings, and bursts under way. */
 const MBUFS_QUEUE_PAIR = 2048;
@@ -79,6 +79,7 @@ async function run(eal: Eal, options: SwitchOptions, screen: Screen, interrupt: 
       name: port.name,
       target: target(port),
       link: port.link(),
+      ...queuesOf(port),
       stats: port.stats(),
       xstats: port.xstats(),
       stations: stations.filter((station) => station.port === port).length,
@@ -117,7 +118,7 @@ async function watch(
     const nowMs = performance.now();
     const lines = rateTable(screen, now, before, (nowMs - beforeMs) / 1000);
     if (options.statsSeconds === 0) screen.status(lines);
-    else screen.print([stamped(''), ...lines].join('\n'));
+    else screen.print([stamped(''), ...lines, ...offloadLines(now)].join('\n'));
     before = now;
     beforeMs = nowMs;
   }
@@ -151,6 +152,14 @@ function situation(port: Port): string {
   if (port.driver === 'net_virtio_user')
     return server === true ? `front end, listens on ${what}` : `front end of ${what}`;
   return port.driver === 'net_ring' ? what : 'ready';
+}
+
+/** Queue pairs of a port, and those whose guest takes packets on them (`ethtool -L`); all where there is no guest to ask. */
+function queuesOf(port: Port): { queuePairs: number; activePairs: number } {
+  const queuePairs = port.info().txQueueCount;
+  const running = Array.from({ length: queuePairs }, (_, queue) => port.virtqueueInfo('tx', queue));
+  const known = running.filter((queue) => queue !== undefined);
+  return { queuePairs, activePairs: known.length === 0 ? queuePairs : known.filter((queue) => queue.running).length };
 }
 
 /** `queues=N` of a vdev string, 1 without it: as many queue pairs are set up. */

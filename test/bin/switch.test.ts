@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { parseSwitchOptions, portSpecToVdev } from '../../src/switch/options.js';
-import { portDrops } from '../../src/switch/report.js';
+import { offloadLines, type PortView, portDrops } from '../../src/switch/report.js';
 import { queuePairsOf } from '../../src/switch/switch.js';
 import { once, viaduct } from './command.js';
 
@@ -48,6 +48,23 @@ t.test('drops by cause, over all queues', async (t) => {
     { cause: 'rx runt', packets: 3 },
     { cause: 'tx no room', packets: 4 },
     { cause: 'tx ring full', packets: 5 },
+  ]);
+});
+
+t.test('what offloads do shows where there is something', async (t) => {
+  const view = (id: number, xstats: PortView['xstats']) => ({ id, xstats }) as PortView;
+  const lines = offloadLines([
+    view(0, [{ name: 'rx_q0_size_1519_max_packets', value: 0 }]),
+    view(1, [
+      { name: 'rx_q0_size_1519_max_packets', value: 1000 },
+      { name: 'rx_q1_size_1519_max_packets', value: 234 },
+      { name: 'tx_q0_drop_offload', value: 1 },
+      { name: 'rx_q0_drop_feature', value: 2 },
+      { name: 'rx_q0_drop_runt', value: 3 },
+    ]),
+  ]);
+  t.strictSame(lines, [
+    '  port 1: large frames rx 1,234, dropped for an offload that is wrong 1, dropped for a feature that was not negotiated 2',
   ]);
 });
 
