@@ -53,6 +53,8 @@ export class BackendSession {
   readonly #device: BackendDevice;
   readonly #vrings: Vring[];
   #regions: M.MemoryRegion[] = [];
+  /** The last ones that REM_MEM_REG took out. */
+  readonly #removed: M.MemoryRegion[] = [];
   #features: bigint | undefined;
   #protocolFeatures = 0n;
   #status = 0n;
@@ -136,6 +138,7 @@ export class BackendSession {
   close(reason?: string): void {
     this.#device.reset(reason);
     this.#regions = [];
+    this.#removed.length = 0;
     for (const vring of this.#vrings) vring.started = false;
   }
 
@@ -249,6 +252,8 @@ export class BackendSession {
   #addMemoryRegion(message: M.Message, { region }: Of<'memoryRegion'>): boolean {
     const request = 'ADD_MEM_REG';
     checkRegion(request, region);
+    // QEMU before 8.0 says it once a queue pair, each with a descriptor of its own.
+    if (this.#regions.some((other) => sameRegion(region, other) && region.mmapOffset === other.mmapOffset)) return true;
     if (this.#regions.length >= this.#device.maxMemorySlots) {
       throw new VhostProtocolError(request, 'region', `is one more than the ${this.#device.maxMemorySlots} slots`);
     }
@@ -261,10 +266,13 @@ export class BackendSession {
   #removeMemoryRegion({ region }: Of<'memoryRegion'>): boolean {
     const at = this.#regions.findIndex((other) => sameRegion(region, other));
     if (at < 0) {
+      // the next queue pair's word for what the first has removed, see #addMemoryRegion
+      if (this.#removed.some((other) => sameRegion(region, other))) return true;
       const where = `0x${region.guestAddress.toString(16)}, ${region.size} bytes`;
       throw new VhostProtocolError('REM_MEM_REG', 'region', `${where} was never added`);
     }
-    this.#regions.splice(at, 1);
+    this.#removed.push(...this.#regions.splice(at, 1));
+    if (this.#removed.length > this.#device.maxMemorySlots) this.#removed.shift();
     this.#device.removeMemoryRegion(region);
     return true;
   }
