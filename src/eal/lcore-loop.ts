@@ -18,6 +18,7 @@ import {
   LCORE_WAKEUPS,
   MAX_LCORE_RXQS,
   QUEUE_KICK_FD,
+  RUN_BUSY,
   RUN_IDLE,
   RUN_STOPPED,
 } from '../../assembly/layout.js';
@@ -26,6 +27,7 @@ import type { Os } from '../os/types.js';
 import { nowMs, nowUs } from './clock.js';
 import type { MemContext } from './context.js';
 import type { HostMemory } from './memory.js';
+import { releaseLocksOf } from './queue-lock.js';
 
 /** The thread that a loop runs on: one lcore's memory, instance and habits. */
 export interface LcoreThread extends MemContext {
@@ -99,13 +101,27 @@ export function streamPoller(thread: LcoreThread): Poller {
   return moderated(thread, (budgetMs) => {
     const start = nowMs();
     for (let now = start; ; ) {
-      const answer = wasm.lcoreRun(lcoreId, rounds, idlePolls, now, nowUs());
+      let answer: number;
+      try {
+        answer = wasm.lcoreRun(lcoreId, rounds, idlePolls, now, nowUs());
+      } catch (error) {
+        if (!outlived(thread, error)) throw error;
+        answer = RUN_BUSY;
+      }
       if (answer === RUN_STOPPED) return 'stopped';
       if (answer === RUN_IDLE) return stopRequested(thread.memory, lcoreId) ? 'stopped' : 'idle';
       now = nowMs();
       if ((now - start) >>> 0 >= budgetMs) return 'busy';
     }
   });
+}
+
+/**
+ * A trap inside a burst, which should not happen, is that queue's fault alone: it stops with the cause `trap`, the lcore goes
+ * on with the others. False for a trap outside of every queue.
+ */
+function outlived({ memory, lcoreId }: LcoreThread, error: unknown): boolean {
+  return error instanceof WebAssembly.RuntimeError && releaseLocksOf(memory, lcoreId).length > 0;
 }
 
 /** Polls a user's packet function. Throws what it throws, and ERR_LCORE_FAILED when it returns no number. */

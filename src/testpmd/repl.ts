@@ -1,4 +1,4 @@
-import { createInterface } from 'node:readline';
+import { createInterface, type Interface } from 'node:readline';
 import type { Interrupt } from '../cli/interrupt.js';
 import { commands, Quit, runLine } from './commands.js';
 import { complete } from './grammar.js';
@@ -8,8 +8,8 @@ const PROMPT = 'testpmd> ';
 
 /**
  * Reads commands from standard input until `quit`, the end of the input, or an interrupt. One command finishes before the next
- * begins. On a terminal: prompt, history, completion. From a pipe: the same transcript, prompt and command echoed, as
- * DPDK's testpmd writes it.
+ * begins. On a terminal: prompt, history, completion. From a pipe: the same transcript, a prompt whenever a command may come and
+ * the command echoed, as DPDK's testpmd writes it, so that a script can wait for the prompt.
  */
 export class Repl {
   readonly #session: Session;
@@ -41,31 +41,32 @@ export class Repl {
     let busy = false;
     let ended = false;
     return new Promise((resolve) => {
+      let inputEnded = false;
       const finish = (): void => {
         if (ended) return;
         ended = true;
         this.#redraw = undefined;
         this.#interrupt.signal.removeEventListener('abort', finish);
         rl.close();
+        if (!this.#terminal && inputEnded) process.stdout.write('\n'); // behind the last prompt
         resolve();
       };
-      let inputEnded = false;
       const next = async (): Promise<void> => {
         if (busy) return;
         busy = true;
         while (lines.length > 0 && !ended) {
           const line = lines.shift()!;
-          if (!this.#terminal) process.stdout.write(`${PROMPT}${line}\n`);
+          if (!this.#terminal) process.stdout.write(`${line}\n`);
           try {
             await runLine(session, line);
           } catch (error) {
             if (!(error instanceof Quit)) session.print(String(error));
             finish();
           }
+          if (!ended) this.#prompt(rl);
         }
         busy = false;
         if (inputEnded) finish();
-        else if (!ended && this.#terminal) rl.prompt();
       };
       rl.on('line', (line) => {
         lines.push(line);
@@ -85,8 +86,13 @@ export class Repl {
       this.#redraw = () => {
         if (!busy) rl.prompt(true);
       };
-      if (this.#terminal) rl.prompt();
+      if (!ended) this.#prompt(rl);
     });
+  }
+
+  #prompt(rl: Interface): void {
+    if (this.#terminal) rl.prompt();
+    else process.stdout.write(PROMPT);
   }
 
   /** Writes text that no command asked for (a link event) without tearing the line that is being typed. */
