@@ -101,7 +101,12 @@ export function parseAppOptions(args: readonly string[]): AppOptions {
 }
 
 export function appHelp(): string {
-  return `testpmd options (behind --):\n${optionHelp(table(defaultAppOptions()))}`;
+  return `testpmd options (behind --):\n${optionHelp(appOptionTable())}`;
+}
+
+/** testpmd's own options, those that are only taken at the end. */
+export function appOptionTable(): OptionSpec[] {
+  return table(defaultAppOptions());
 }
 
 /** `64,64,1024` → lengths. Throws UsageError; `what` names the option or command. */

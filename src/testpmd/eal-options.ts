@@ -38,21 +38,19 @@ export function parseEalOptions(args: readonly string[]): EalCommandLine {
 
 /** The help text of both groups of options. */
 export function ealHelp(): string {
-  const line: EalCommandLine = {
-    lcores: [],
-    pinned: false,
-    memoryMiB: undefined,
-    vdevs: [],
-    help: false,
-    version: false,
-  };
   return [
     'EAL options:',
-    optionHelp(effective(line, () => {})),
+    optionHelp(ealOptionTable()),
     '',
     'EAL options that are taken from a DPDK command line and have nothing to do here:',
     optionHelp(accepted()),
   ].join('\n');
+}
+
+/** The EAL options that do something here. */
+export function ealOptionTable(): OptionSpec[] {
+  const line = { lcores: [], pinned: false, memoryMiB: undefined, vdevs: [], help: false, version: false };
+  return effective(line, () => {});
 }
 
 function effective(line: EalCommandLine, setMain: (id: number) => void): OptionSpec[] {
