@@ -20,7 +20,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { loadOs } from '../src/os/index.js';
 import { haveTestpmd } from './support/dpdk.js';
-import { findGuestKernel, haveStaticBusybox } from './support/initramfs.js';
+import { ETHTOOL, findGuestKernel, haveStaticBusybox, TCPDUMP } from './support/initramfs.js';
 import { haveQemu } from './support/qemu.js';
 
 /** Something that a test needs of the machine. */
@@ -75,6 +75,16 @@ const iperf3: Requirement = {
   remedy: 'apt-get install iperf3',
   present: () => existsSync('/usr/bin/iperf3'),
 };
+const ethtool: Requirement = {
+  name: 'ethtool',
+  remedy: 'apt-get install ethtool',
+  present: () => existsSync(ETHTOOL),
+};
+const tcpdump: Requirement = {
+  name: 'tcpdump',
+  remedy: 'apt-get install tcpdump',
+  present: () => existsSync(TCPDUMP),
+};
 const kernel: Requirement = {
   name: 'a kernel for guests that this user may read',
   remedy: 'apt-get install linux-image-cloud-amd64',
@@ -89,6 +99,7 @@ const root: Requirement = {
 /** What end-to-end tests need; one that is not listed needs the first two. */
 const NEEDS: Readonly<Record<string, readonly Requirement[]>> = {
   'e2e/qemu': [linux, koffi, qemu, kernel, busybox, iperf3],
+  'e2e/qemu-offloads': [linux, koffi, qemu, kernel, busybox, iperf3, ethtool, tcpdump],
   'e2e/dpdk': [linux, koffi, testpmd],
   'e2e/dpdk-hugepages': [linux, koffi, testpmd, root],
 };

@@ -24,6 +24,12 @@ const BUSYBOX = '/bin/busybox';
 const GUEST_MODULES = ['virtio_pci', 'virtio_net'];
 const GUEST_PROGRAMS = ['/usr/bin/iperf3'];
 
+/** Programs that only some tests want in their guests. */
+export const ETHTOOL = '/usr/sbin/ethtool';
+export const TCPDUMP = '/usr/bin/tcpdump';
+/** tcpdump asks it for the user that `-Z root` names. */
+const PASSWD = 'root:x:0:0:root:/:/bin/sh\n';
+
 /**
  * The guest's first process: loads the modules, then runs the lines that come in on its second serial port, one after
  * another, and answers each with its output and a line `@@<exit status>`.
@@ -66,22 +72,27 @@ export function haveStaticBusybox(): boolean {
   return existsSync(BUSYBOX) && libraries(BUSYBOX).length === 0;
 }
 
-/** Path of an initramfs for the kernel: built once, then taken from a cache in the temporary folder. */
-export function buildInitramfs(kernel: GuestKernel): string {
-  const sources = [BUSYBOX, ...GUEST_PROGRAMS, kernel.image];
-  const key = createHash('sha256').update(INIT);
+/**
+ * Path of an initramfs for the kernel, with busybox, iperf3 and more programs of this machine: built once, then taken from
+ * a cache in the temporary folder.
+ */
+export function buildInitramfs(kernel: GuestKernel, more: readonly string[] = []): string {
+  const programs = [...GUEST_PROGRAMS, ...more];
+  const sources = [BUSYBOX, ...programs, kernel.image];
+  const key = createHash('sha256').update(INIT).update(PASSWD);
   for (const source of sources) key.update(`${source} ${statSync(source).size} ${statSync(source).mtimeMs}\n`);
   const folder = join(tmpdir(), `viaduct-guest-${process.getuid?.() ?? 0}`);
   const file = join(folder, `initramfs-${kernel.version}-${key.digest('hex').slice(0, 12)}`);
   if (existsSync(file)) return file;
 
-  const entries: CpioEntry[] = ['bin', 'dev', 'proc', 'sys', 'tmp', 'modules'].map(directory);
+  const entries: CpioEntry[] = ['bin', 'dev', 'etc', 'proc', 'sys', 'tmp', 'modules'].map(directory);
   entries.push({ path: 'dev/console', mode: MODE_CHAR_DEVICE, device: { major: 5, minor: 1 } });
   entries.push({ path: 'init', mode: MODE_PROGRAM, data: Buffer.from(INIT) });
   entries.push({ path: 'bin/busybox', mode: MODE_PROGRAM, data: readFileSync(BUSYBOX) });
   entries.push({ path: 'bin/sh', mode: MODE_LINK, data: Buffer.from('busybox') });
+  entries.push({ path: 'etc/passwd', mode: MODE_FILE, data: Buffer.from(PASSWD) });
   addModules(entries, kernel);
-  addPrograms(entries);
+  addPrograms(entries, programs);
 
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   // Two tests may build it at once: the last rename wins, and both files are the same.
@@ -129,7 +140,7 @@ function readModule(path: string): Buffer {
 }
 
 /** Programs with the shared libraries that they need, each library at the path where this machine has it. */
-function addPrograms(entries: CpioEntry[]): void {
+function addPrograms(entries: CpioEntry[], programs: readonly string[]): void {
   const folders = new Set<string>(['bin']);
   const addFolder = (folder: string) => {
     if (folder === '.' || folders.has(folder)) return;
@@ -138,7 +149,7 @@ function addPrograms(entries: CpioEntry[]): void {
     entries.push(directory(folder));
   };
   const added = new Set<string>();
-  for (const program of GUEST_PROGRAMS) {
+  for (const program of programs) {
     entries.push({ path: `bin/${basename(program)}`, mode: MODE_PROGRAM, data: readFileSync(program) });
     for (const library of libraries(program)) {
       if (added.has(library)) continue;

@@ -8,11 +8,15 @@ const BOOT_TIMEOUT_MS = 90_000;
 const RUN_TIMEOUT_MS = 20_000;
 
 export interface QemuNic {
-  /** vhost-user socket. */
-  readonly path: string;
   readonly mac: string;
+  /** vhost-user socket. */
+  readonly path?: string;
   /** QEMU listens and the back end connects; else the other way round. */
   readonly server?: boolean;
+  /** In place of a socket: name of a TAP device that exists already. */
+  readonly tap?: string;
+  /** Queue pairs that the device has, default 1. */
+  readonly queues?: number;
   /** More options of the virtio-net-pci device. */
   readonly device?: string;
 }
@@ -22,6 +26,12 @@ export interface QemuOptions {
   readonly memoryMiB?: number;
   /** Address with prefix length that the first NIC gets, `10.9.0.1/24`. */
   readonly address?: string;
+  /** Programs of this machine that the guest has in /bin, besides busybox and iperf3. */
+  readonly programs?: readonly string[];
+  /** Virtual CPUs, default 1. */
+  readonly cpus?: number;
+  /** Network namespace that QEMU runs in, by the name that `ip netns` gave it. */
+  readonly namespace?: string;
 }
 
 export interface GuestResult {
@@ -72,20 +82,18 @@ export class QemuGuest {
     const console_ = this.#lab.path(`${this.name}-${++this.#starts}-serial.sock`);
     const args = ['-machine', 'q35,hpet=off,memory-backend=mem', '-m', memory, '-accel', 'tcg,thread=multi'];
     args.push('-object', `memory-backend-memfd,id=mem,size=${memory},share=on`, '-cpu', 'Nehalem', '-nodefaults');
-    args.push('-display', 'none', '-no-reboot', '-kernel', kernel.image, '-initrd', buildInitramfs(kernel));
+    args.push('-display', 'none', '-no-reboot', '-kernel', kernel.image, '-initrd');
+    args.push(buildInitramfs(kernel, this.#options.programs), '-smp', String(this.#options.cpus ?? 1));
     args.push('-append', 'console=ttyS0 quiet panic=-1 mitigations=off nokaslr');
     args.push('-chardev', 'stdio,id=console,signal=off', '-serial', 'chardev:console');
     args.push('-chardev', `socket,id=shell,path=${console_},server=on,wait=off`, '-serial', 'chardev:shell');
     this.#options.nics.forEach((nic, index) => {
-      const role = nic.server === true ? 'server=on' : 'reconnect=1';
-      const queue = 'rx_queue_size=1024,tx_queue_size=1024';
-      const more = nic.device === undefined ? '' : `,${nic.device}`;
-      args.push('-chardev', `socket,id=vu${index},path=${nic.path},${role}`);
-      args.push('-netdev', `vhost-user,id=n${index},chardev=vu${index},queues=1`);
-      // vectors=0: QEMU 7.2 crashes with vhost-user, TCG and MSI-X. romfile=: no boot from the network.
-      args.push('-device', `virtio-net-pci,netdev=n${index},mac=${nic.mac},${queue},vectors=0,romfile=${more}`);
+      args.push(...nicArguments(nic, index));
     });
-    this.#peer = this.#lab.start(this.name, 'qemu-system-x86_64', args);
+    const qemu = ['qemu-system-x86_64', ...args];
+    const { namespace } = this.#options;
+    const [command = '', ...rest] = namespace === undefined ? qemu : ['ip', 'netns', 'exec', namespace, ...qemu];
+    this.#peer = this.#lab.start(this.name, command, rest);
     this.#output = '';
     this.#serial = await this.#connect(console_);
     await this.#waitFor(/@@ready\r?\n/, BOOT_TIMEOUT_MS, 'its shell');
@@ -165,4 +173,23 @@ export class QemuGuest {
       });
     }
   }
+}
+
+function nicArguments(nic: QemuNic, index: number): string[] {
+  const args: string[] = [];
+  const queues = nic.queues ?? 1;
+  if (nic.tap !== undefined) {
+    args.push('-netdev', `tap,id=n${index},ifname=${nic.tap},script=no,downscript=no,vhost=off`);
+  } else {
+    const role = nic.server === true ? 'server=on' : 'reconnect=1';
+    args.push('-chardev', `socket,id=vu${index},path=${nic.path},${role}`);
+    args.push('-netdev', `vhost-user,id=n${index},chardev=vu${index},queues=${queues}`);
+  }
+  // vectors=0: QEMU 7.2 crashes with vhost-user, TCG and MSI-X. romfile=: no boot from the network.
+  const device = [`virtio-net-pci,netdev=n${index},mac=${nic.mac},rx_queue_size=1024,tx_queue_size=1024`];
+  device.push('vectors=0', 'romfile=');
+  if (queues > 1) device.push('mq=on');
+  if (nic.device !== undefined) device.push(nic.device);
+  args.push('-device', device.join(','));
+  return args;
 }
