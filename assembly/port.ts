@@ -37,6 +37,9 @@ import { ringRxArm, ringRxBurst, ringTxBurst } from './pmd/ring';
 import { vhostRxArm, vhostRxBurst, vhostRxDisarm, vhostTxBurst } from './pmd/vhost';
 import { virtioRxArm, virtioRxBurst, virtioRxDisarm, virtioTxBurst } from './pmd/virtio';
 
+// The loop of an lcore stands above the pmds and reaches them through here.
+export { lcoreFlush };
+
 /** Receives up to `count` packets into the handles at `burst`; the caller owns them. */
 export function rxBurst(lcoreId: u32, port: u32, queue: u32, burst: usize, count: u32): u32 {
   if (port >= MAX_PORTS) return 0;

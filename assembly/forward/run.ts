@@ -33,7 +33,7 @@ import { pollCsum } from './csum';
 import { pollFiveTupleSwap } from './five-tuple-swap';
 import { pollFlowgen } from './flowgen';
 import { pollIcmpecho } from './icmpecho';
-import { lcoreFlush } from '../pmd/owed';
+import { lcoreFlush } from '../port';
 import { pollIo } from './io';
 import { pollL2 } from './l2';
 import { pollMac } from './mac';
