@@ -7,16 +7,20 @@ import {
   QUEUE_COOKIES,
   QUEUE_ETH_OFFLOADS,
   QUEUE_POOL,
+  QUEUE_STOP_CAUSE,
   QUEUE_VQ_SIZE,
+  STOP_NONE,
 } from '../layout';
 import { mbufFree } from '../mem/mbuf';
 import { rxOffload } from '../net/rx-offload';
 import { countDrop } from '../stats';
 import { packedDriverInit } from '../virtio/packed-driver';
 import { packedDriverReceive, packedDriverRefill } from '../virtio/packed-driver-receive';
+import { packedDriverReclaim } from '../virtio/packed-driver-send';
 import { armPackedDriver, disarmPacked, hasPackedUsed } from '../virtio/packed-notify';
 import { splitDriverInit } from '../virtio/split-driver';
 import { splitDriverReceive, splitDriverRefill } from '../virtio/split-driver-receive';
+import { splitDriverReclaim } from '../virtio/split-driver-send';
 import { armDriver, disarmDriver, hasUsed } from '../virtio/split-notify';
 import { enterQueue, leaveQueue } from './lock';
 import { driverSend, isPacked, sendRest } from './send';
@@ -75,16 +79,21 @@ export function virtioQueueInit(queue: usize): void {
 }
 
 /**
- * After the queue has stopped: frees every mbuf that the ring still holds; of a tx queue they are packets, and counted.
- * The control plane holds the lock.
+ * After the queue has stopped: frees every mbuf that the ring still holds; of a tx queue they are packets that the device has
+ * not returned, and counted. The control plane holds the lock.
  */
 export function virtioQueueDrain(queue: usize, lcoreId: u32): void {
+  const transmits = load<u32>(queue, QUEUE_POOL) == 0;
+  if (transmits && load<u32>(queue, QUEUE_STOP_CAUSE) == STOP_NONE) {
+    if (isPacked(queue)) packedDriverReclaim(lcoreId, queue);
+    else splitDriverReclaim(lcoreId, queue);
+  }
   const cookies: usize = load<u32>(queue, QUEUE_COOKIES);
   const end = cookies + load<u32>(queue, QUEUE_VQ_SIZE) * COOKIE_SIZE;
   for (let cookie = cookies; cookie < end; cookie += COOKIE_SIZE) {
     const mbuf = load<u32>(cookie);
     if (mbuf == 0) continue;
-    if (load<u32>(queue, QUEUE_POOL) == 0) countDrop(queue, DROP_LINK_DOWN);
+    if (transmits) countDrop(queue, DROP_LINK_DOWN);
     mbufFree(mbuf, lcoreId);
     store<u32>(cookie, 0);
   }

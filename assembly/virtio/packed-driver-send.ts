@@ -41,7 +41,7 @@ import { COOKIE_CHAIN, COOKIE_NEXT, lentMbuf, NOT_USED, packedCookieAt, usedTail
 import { notifyPackedDevice } from './packed-notify';
 
 /** Takes back what the device has sent: at most a ring's worth. */
-function reclaim(lcoreId: u32, queue: usize): void {
+export function packedDriverReclaim(lcoreId: u32, queue: usize): void {
   const size = load<u32>(queue, QUEUE_VQ_SIZE);
   let position = load<u32>(queue, QUEUE_LAST_USED);
   let freeCount = load<u32>(queue, QUEUE_FREE_COUNT);
@@ -80,7 +80,7 @@ function reclaim(lcoreId: u32, queue: usize): void {
  * device until it returns them.
  */
 export function packedDriverSend(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
-  reclaim(lcoreId, queue);
+  packedDriverReclaim(lcoreId, queue);
   const table: usize = load<u32>(queue, QUEUE_DESC);
   const size = load<u32>(queue, QUEUE_VQ_SIZE);
   const hdrLen = load<u32>(queue, QUEUE_HDR_LEN);

@@ -154,3 +154,24 @@ t.test('either side of a packed, in-order ring may go and come back', async (t) 
     t.ok(lab.mempool.inUseCount <= 32, "nothing but a fresh ring's receive buffers is out");
   }
 });
+
+t.test('a link that goes down loses the packets that the back end has not returned, and no others', async (t) => {
+  for (const packed of [0, 1]) {
+    for (const inOrder of [0, 1]) {
+      const lab = await openLab(t);
+      const host = await open(lab, 'net_vhost0,iface=inproc:a');
+      const guest = await open(lab, `net_virtio_user0,path=inproc:a,packed_vq=${packed},in_order=${inOrder}`);
+      await Promise.all([linkIs(host, true), linkIs(guest, true)]);
+      for (let i = 0; i < 10; i++) make(lab, i, i, 100);
+      t.equal(guest.txBurst(0, lab.burst, 10), 10);
+      const got = host.rxBurst(0, lab.burst, 6);
+      t.equal(got, 6);
+      lab.burst.free(0, got);
+      await host.close();
+      await linkIs(guest, false);
+      t.match(guest.stats(), { opackets: 10, oerrors: 4 }, `packed ${packed}, in order ${inOrder}`);
+      t.equal(lab.mempool.inUseCount, 0);
+      await lab.eal.cleanup();
+    }
+  }
+});
