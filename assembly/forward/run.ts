@@ -81,7 +81,6 @@ export function lcoreRun(lcoreId: u32, maxPolls: u32, idlePolls: u32, nowMs: u32
     // A notification waits: back to the clock soon, for it has a deadline.
     if (load<u32>(lcore, LCORE_OWED_COUNT) != 0 && ++owing == OWING_ROUNDS) break;
   }
-  if (answer != RUN_BUSY) lcoreFlush(lcoreId, nowUs, 1);
   store<u64>(lcore, load<u64>(lcore, LCORE_POLLS) + polls, LCORE_POLLS);
   store<u64>(lcore, load<u64>(lcore, LCORE_BUSY_POLLS) + busy, LCORE_BUSY_POLLS);
   return answer;
