@@ -149,7 +149,10 @@ export class Port extends EventEmitter<PortEvents> {
     this.#lcoreId = eal.mainLcoreId;
     this.#pollId = slot.id;
     slot.owner = {
-      linkUp: () => this.emit('linkUp'),
+      linkUp: () => {
+        this.#watch.forget();
+        this.emit('linkUp');
+      },
       linkDown: (reason) => this.emit('linkDown', reason),
       queueState: (state) => this.emit('queueState', state),
       removed: () => this.#onRemoved(),

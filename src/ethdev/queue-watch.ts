@@ -13,7 +13,8 @@ export class QueueWatch {
   readonly #memory: HostMemory;
   readonly #queues: { readonly rxQueues: readonly number[]; readonly txQueues: readonly number[] };
   readonly #tell: (state: QueueState) => void;
-  readonly #told = new Set<number>();
+  /** Cause that was told of each queue that stands still. */
+  readonly #told = new Map<number, number>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(
@@ -36,6 +37,11 @@ export class QueueWatch {
     this.#timer = undefined;
   }
 
+  /** The peer came back and its queues were revived, maybe between two looks: whatever stands still now is news. */
+  forget(): void {
+    this.#told.clear();
+  }
+
   /** One look at every queue. */
   look(): void {
     this.#lookAt('rx', this.#queues.rxQueues);
@@ -49,8 +55,8 @@ export class QueueWatch {
       if (cause === 0) {
         // the control plane revived it, when the peer came back: a new fault is told again
         this.#told.delete(address);
-      } else if (!this.#told.has(address)) {
-        this.#told.add(address);
+      } else if (this.#told.get(address) !== cause) {
+        this.#told.set(address, cause);
         this.#tell({ direction, queue, enabled: false, cause: stopCauseName(cause) });
       }
     }

@@ -1,6 +1,6 @@
 /**
- * The hostile guest of HOSTILE-INPUTS: rows G1, G2, G5, G6, G7, G8, G13, split ring. A test guest writes them into the
- * rings of a real port; two others exchange frames over the same switch and the same lcore meanwhile.
+ * The hostile guest of HOSTILE-INPUTS: rows G1, G2, G5, G6, G7, G8, G13 on split rings, and what is different on packed ones
+ * (test/virtio has every row of both). A test guest writes them into the rings of a real port; two others exchange frames over the same switch and the same lcore meanwhile.
  */
 import t, { type Test } from 'tap';
 import type { QueueState } from '../../src/index.js';
@@ -8,11 +8,13 @@ import { Flow, type FlowEnd, turn } from '../support/flow.js';
 import { FrameMaker } from '../support/frames.js';
 import { GuestMemory } from '../support/guest-memory.js';
 import { Lab } from '../support/lab.js';
+import type { PackedRing, RawDesc } from '../support/packed-ring.js';
 import { DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, type SplitRing } from '../support/split-ring.js';
 import { SwitchRig } from '../support/switch-rig.js';
 import {
   type TestGuest,
   VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_RING_PACKED,
   VIRTIO_F_VERSION_1,
   VIRTIO_NET_F_MRG_RXBUF,
 } from '../support/test-guest.js';
@@ -24,6 +26,7 @@ const RING_SIZE = 256;
 const HEADER_BYTES = 12;
 const FRAME_BYTES = 200;
 const PATIENCE_MS = 10_000;
+const MODERN = VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MRG_RXBUF | VIRTIO_F_INDIRECT_DESC;
 
 /** A descriptor, as it will stand in guest memory. */
 interface Desc {
@@ -47,6 +50,17 @@ interface Hostile {
   table(descs: readonly Desc[], align?: number): number;
   /** Makes a chain available whose descriptors are all of these, in table entries of their own, linked as they say. */
   offer(...descs: Desc[]): void;
+}
+
+/** The same on packed rings. */
+interface PackedHostile {
+  readonly tx: PackedRing;
+  readonly rx: PackedRing;
+  goodBuffer(): number;
+  /** Guest address of an indirect table with these descriptors. */
+  table(descs: readonly RawDesc[]): number;
+  /** Rewrites every receive buffer that the device has, available in the ring's first lap. */
+  everyRxBuffer(desc: (index: number) => RawDesc): void;
 }
 
 type Regions = readonly { readonly guestAddress: number; readonly lengthBytes: number }[];
@@ -110,11 +124,20 @@ class Stage {
 
   /** Connects a hostile guest, lets it attack, and checks all that the head of HOSTILE-INPUTS asks. */
   async attack(t: Test, attack: (hostile: Hostile) => void, expected: Expected, regions?: Regions): Promise<void> {
+    await this.#attack(t, MODERN, (end) => attack(hands(end, this.sink)), expected, regions);
+  }
+
+  /** The same with packed rings. */
+  async attackPacked(t: Test, attack: (hostile: PackedHostile) => void, expected: Expected): Promise<void> {
+    const wants = MODERN | VIRTIO_F_RING_PACKED;
+    await this.#attack(t, wants, (end) => attack(packedHands(end, this.sink)), expected);
+  }
+
+  async #attack(t: Test, wants: bigint, attack: (end: FlowEnd) => void, expected: Expected, regions?: Regions) {
     const { rig } = this;
     const before = rig.holdings();
     const friendsLost = this.friends.lost;
     const memory = regions === undefined ? {} : { memory: new GuestMemory(rig.os, regions) };
-    const wants = VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MRG_RXBUF | VIRTIO_F_INDIRECT_DESC;
     const end = await rig.connect(HOSTILE, { ringSize: RING_SIZE, wants, ...memory });
     const stops: string[] = [];
     const onState = (state: QueueState) => {
@@ -133,7 +156,7 @@ class Stage {
     t.same(rig.holdings(), before, 'descriptors, windows and mbufs as before');
   }
 
-  async #play(t: Test, end: FlowEnd, attack: (hostile: Hostile) => void, expected: Expected, stops: string[]) {
+  async #play(t: Test, end: FlowEnd, attack: (end: FlowEnd) => void, expected: Expected, stops: string[]) {
     const { rig } = this;
     const { guest } = end.frontEnd;
     const toSink = new Flow(end, this.sink, () => FRAME_BYTES);
@@ -143,7 +166,7 @@ class Stage {
     guest.reclaim();
     const dropsBefore = rig.drops(HOSTILE);
 
-    attack(hands(end, this.sink));
+    attack(end);
     guest.pairs[0]!.tx.publish();
     guest.pairs[0]!.rx.publish();
     end.frontEnd.kick(0);
@@ -223,6 +246,35 @@ function hands(end: FlowEnd, sink: FlowEnd): Hostile {
   };
 }
 
+function packedHands(end: FlowEnd, sink: FlowEnd): PackedHostile {
+  const { guest } = end.frontEnd;
+  const { memory } = guest;
+  const { rx, tx } = guest.packedPairs[0]!;
+  const maker = new FrameMaker(sink.mac, end.mac);
+  return {
+    tx,
+    rx,
+    goodBuffer: () => {
+      const offset = memory.allocate(WHOLE);
+      memory.u8.set([...new Uint8Array(HEADER_BYTES), ...maker.make(1, FRAME_BYTES)], offset);
+      return memory.guestAddress(offset);
+    },
+    table: (descs) => {
+      const offset = memory.allocate(16 * descs.length, 16);
+      descs.forEach(({ address, length, flags = 0 }, i) => {
+        tx.writeDesc(offset, i, address, length, 0, flags);
+      });
+      return memory.guestAddress(offset);
+    },
+    everyRxBuffer: (desc) => {
+      for (let i = 0; i < RING_SIZE; i++) {
+        const { address, length, flags = DESC_F_WRITE, id = i } = desc(i);
+        rx.writeDesc(rx.desc, i, address, length, id, flags | rx.availFlags(0));
+      }
+    },
+  };
+}
+
 /** Two regions that meet in guest-physical memory, though not in the file's mapping, and a third far away. */
 const neighbours = [
   { guestAddress: 0, lengthBytes: 2 * MIB },
@@ -230,6 +282,8 @@ const neighbours = [
   { guestAddress: 0x1_0000_0000, lengthBytes: 8 * MIB },
 ];
 const END_OF_FIRST = 2 * MIB;
+/** Of the default regions. */
+const END_OF_GUEST = 0x1_0000_0000 + 14 * MIB;
 const END_OF_LAST = 0x1_0000_0000 + 8 * MIB;
 const WHOLE = HEADER_BYTES + FRAME_BYTES;
 
@@ -573,6 +627,81 @@ t.test('hostile rings', async (t) => {
         );
       }
     }
+  });
+
+  t.test('packed rings', async (t) => {
+    const outside = { address: END_OF_GUEST - 100, length: WHOLE };
+    const attack = (title: string, play: (hostile: PackedHostile) => void, expected: Expected) =>
+      t.test(title, (t) => stage.attackPacked(t, play, expected));
+    attack('G1 a descriptor that ends outside its region', ({ tx }) => tx.addRaw([outside]), {
+      drop: 'rx_q0_drop_address',
+    });
+    attack(
+      'G1 the second of a chain',
+      ({ tx, goodBuffer }) => tx.addRaw([{ address: goodBuffer(), length: HEADER_BYTES + 14 }, outside]),
+      { drop: 'rx_q0_drop_address' },
+    );
+    attack('G1 for receiving', ({ everyRxBuffer }) => everyRxBuffer(() => ({ ...outside, length: 2048 })), {
+      drop: 'tx_q0_drop_rx_buffer',
+      count: RING_SIZE,
+    });
+    attack(
+      'G2 a table only partly inside a region',
+      ({ tx }) => tx.addRaw([{ address: END_OF_GUEST - 16, length: 48, flags: DESC_F_INDIRECT }]),
+      { drop: 'rx_q0_drop_indirect' },
+    );
+    attack(
+      'G2 a table inside a table',
+      ({ tx, table, goodBuffer }) => {
+        const inner = table([{ address: goodBuffer(), length: WHOLE }]);
+        const outer = table([{ address: inner, length: 16, flags: DESC_F_INDIRECT }]);
+        tx.addRaw([{ address: outer, length: 16, flags: DESC_F_INDIRECT }]);
+      },
+      { drop: 'rx_q0_drop_indirect' },
+    );
+    attack(
+      'G5 a chain without an end',
+      ({ tx, goodBuffer }) => {
+        const desc = { address: goodBuffer(), length: 20, flags: DESC_F_NEXT };
+        for (let i = 0; i < RING_SIZE; i++) tx.writeDesc(tx.desc, i, desc.address, desc.length, 0, DESC_F_NEXT);
+        tx.addRaw([desc]);
+      },
+      { stop: 'chain', direction: 'rx' },
+    );
+    attack(
+      'G7 an id that the ring does not have',
+      ({ tx, goodBuffer }) => tx.addRaw([{ address: goodBuffer(), length: WHOLE, id: RING_SIZE }]),
+      { stop: 'head', direction: 'rx' },
+    );
+    attack(
+      'G7 for receiving',
+      ({ everyRxBuffer, goodBuffer }) => {
+        const address = goodBuffer();
+        everyRxBuffer(() => ({ address, length: WHOLE + HEADER_BYTES, id: 0xffff }));
+      },
+      { stop: 'head', direction: 'tx' },
+    );
+    attack(
+      'G8 a header and nothing else',
+      ({ tx, goodBuffer }) => tx.addRaw([{ address: goodBuffer(), length: HEADER_BYTES }]),
+      { drop: 'rx_q0_drop_header' },
+    );
+    attack('G10 an unmapped address and no length', ({ tx }) => tx.addRaw([{ address: 0x7_0000_0000, length: 0 }]), {
+      drop: 'rx_q0_drop_header',
+    });
+    attack(
+      'G17 a descriptor that may be written',
+      ({ tx, goodBuffer }) => tx.addRaw([{ address: goodBuffer(), length: WHOLE, flags: DESC_F_WRITE }]),
+      { drop: 'rx_q0_drop_direction' },
+    );
+    attack(
+      'a whole frame in an indirect table is no fault',
+      ({ tx, table, goodBuffer }) => {
+        const address = table([{ address: goodBuffer(), length: WHOLE }]);
+        tx.addRaw([{ address, length: 16, flags: DESC_F_INDIRECT }]);
+      },
+      { delivered: 1 },
+    );
   });
 
   t.test('afterwards everything still works', async (t) => {
