@@ -1,5 +1,6 @@
 /** Forwarder on real lcores, over net_ring wires. */
 import t from 'tap';
+import { MBUF_BUF, MBUF_DATA_LEN, MBUF_DATA_OFF } from '../../assembly/layout.js';
 import { type ForwardEngine, Forwarder, forwardEngines } from '../../src/forward/index.js';
 import { frame, station } from './harness.js';
 import { Lab, until } from './lab.js';
@@ -174,14 +175,22 @@ t.test('a lcore that fails is told, the forwarder can be stopped and started aga
   let failure: unknown;
   const forwarder = new Forwarder(lab.eal, {
     ports: lab.inner,
+    engine: 'macswap',
     onLcoreFailed: (error) => {
       failure = error;
     },
   });
   await forwarder.start();
-  // a handle that is no mbuf: beyond the memory, so that the engine traps
+  // a frame that ends beyond the memory, so that the engine traps, outside of every queue
   const burst = lab.burst;
-  burst.handles[0] = 0xffff_fff0;
+  const mbuf = lab.mempool.alloc();
+  const set = (field: number, value: number) => {
+    lab.eal.memory.u32[(mbuf + field) >>> 2] = value;
+  };
+  set(MBUF_BUF, 0xffff_ff00);
+  set(MBUF_DATA_OFF, 0xf8);
+  set(MBUF_DATA_LEN, 64);
+  burst.handles[0] = mbuf;
   lab.eal.wasm.ringEnqueueBurst(ringOf(lab), burst.address, 1);
   lab.eal.lcore(1).wake();
   await until(() => failure !== undefined);
