@@ -145,8 +145,6 @@ export const PORT_DEVICE: u32 = 40;
 export const PORT_GENERATION: u32 = 44;
 /** u32: PMD_* of its queues. */
 export const PORT_PMD: u32 = 48;
-/** u16[RETA_SIZE]: tx queue of a flow by its hash, among those that run; kept by src/forward/steering.ts. */
-export const PORT_RETA: u32 = 256;
 
 export const PORT_STATE_UNUSED: u32 = 0;
 export const PORT_STATE_PROBED: u32 = 1;
@@ -498,10 +496,15 @@ export const CSUM_UDP_HW: u32 = 2;
 export const CSUM_TCP_HW: u32 = 4;
 export const CSUM_WRITE_MACS: u32 = 8;
 
-/** u32[MAX_BURST]: packets of one tx queue, picked out of a burst. */
-export const STEER_SCRATCH_SIZE: u32 = 2048;
-/** Entries of a port's redirection table. */
+/** Entries of a redirection table (RETA). */
 export const RETA_SIZE: u32 = 128;
+/**
+ * Working area for flow steering: u32[MAX_BURST] packets of one tx queue, picked out of a burst; then for each port a u16[RETA_SIZE]:
+ * tx queue of a flow by its hash, among this lcore's that run; kept by src/forward/steering.ts.
+ */
+export const STEER_RETAS: u32 = 2048;
+export const STEER_RETA_BYTES: u32 = 256; // RETA_SIZE * 2
+export const STEER_SCRATCH_SIZE: u32 = 18432; // STEER_RETAS + MAX_PORTS * STEER_RETA_BYTES
 
 /** txonly template at STREAM_STATE: u32 segment count, u32 lengths of the segments, then the header bytes. */
 export const TXONLY_SEGMENT_COUNT: u32 = 0;

@@ -3,20 +3,20 @@
  * queue that its hash finds in the port's redirection table, so that a flow's packets keep their order whichever rx queue of
  * however many lcores they came from:
  *
- *   packet → MBUF_HASH (Toeplitz over the 5-tuple, once a packet) → PORT_RETA[hash & 127] → tx queue that runs
+ *   packet → MBUF_HASH (Toeplitz over the 5-tuple, once a packet) → RETA[hash & 127] → tx queue that runs
  *
- * The control plane leaves queues that the guest has switched off out of the table (src/forward/steering.ts).
+ * Each lcore has tables of its own, over queues of its own as far as there are any, so that lcores do not meet at a queue's lock.
+ * The control plane leaves queues that the guest has switched off out of them (src/forward/steering.ts).
  */
 import {
   MBUF_F_RX_RSS_HASH,
   MBUF_HASH,
   MBUF_OL_FLAGS,
-  PORT_BASE,
-  PORT_RETA,
-  PORT_SIZE,
   QUEUE_RUN,
   RETA_SIZE,
   RUN_ON,
+  STEER_RETA_BYTES,
+  STEER_RETAS,
   STREAM_STEER_OWN_FIRST,
   STREAM_STEER_SCRATCH,
   STREAM_STEER_TABLE,
@@ -48,9 +48,9 @@ function ownQueueTakes(stream: usize, port: u32, queue: u32): bool {
 
 /** One sendTo for each queue that flows of the burst go to; the array is used up. The stream has a STREAM_STEER_TABLE. */
 export function sendSteered(lcoreId: u32, stream: usize, port: u32, burst: usize, n: u32): void {
-  const reta = PORT_BASE + port * PORT_SIZE + PORT_RETA;
   const table = load<u32>(stream, STREAM_STEER_TABLE);
-  const picked: usize = load<u32>(stream, STREAM_STEER_SCRATCH);
+  const picked = load<u32>(stream, STREAM_STEER_SCRATCH);
+  const reta = picked + STEER_RETAS + port * STEER_RETA_BYTES;
   while (n != 0) {
     const queue = queueOf(reta, table, load<u32>(burst));
     let count: u32 = 0;

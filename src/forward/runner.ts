@@ -59,7 +59,7 @@ export class StreamRunner {
     const records = new StreamRecords(memory, memzones, this.#steered(specs, ports));
     this.#records = records;
     const several = reachable(ports).filter((port) => plannedPort(port).txQueueCount > 1);
-    if (several.length > 0) this.#steering = new Steering(memory, several);
+    if (several.length > 0) this.#steering = new Steering(memory, several, records.steerAreas);
     try {
       for (const part of records.lcores) {
         const lcore = this.lcores[part.lcoreIndex]!;

@@ -1,18 +1,23 @@
 /**
- * Flow steering, the control plane's half: the Toeplitz table, and for each port with several tx queues the redirection table
- * (RETA, rte_eth_dev_rss_reta_update) that assembly/forward/steer.ts looks queues up in. Queues that do not run, because the
- * guest uses fewer of them (`ethtool -L`), are left out.
+ * Flow steering, the control plane's half: the Toeplitz table, and for each lcore and each port with several tx queues the
+ * redirection table (RETA, rte_eth_dev_rss_reta_update) that assembly/forward/steer.ts looks queues up in. Queues that do not
+ * run, because the guest uses fewer of them (`ethtool -L`), are left out.
+ *
+ * Lcores share a port's queues out among themselves: a flow comes in on one rx queue, so one lcore sees all of it, and keeps its
+ * order on whatever queue that lcore puts it. Two that meet at one queue would wait for each other's bursts, and lose packets
+ * when the other one has no CPU.
  */
 import { randomBytes } from 'node:crypto';
 import {
   PORT_BASE,
-  PORT_RETA,
   PORT_SIZE,
   PORT_TXQ_COUNT,
   PORT_TXQS,
   QUEUE_RUN,
   RETA_SIZE,
   RUN_ON,
+  STEER_RETA_BYTES,
+  STEER_RETAS,
   TOEPLITZ_KEY_BYTES,
   TOEPLITZ_TABLE_SIZE,
 } from '../../assembly/layout.js';
@@ -37,15 +42,32 @@ export function toeplitzTable(eal: Eal): number {
   return zone.address;
 }
 
+/** One of several lcores that send to the same port. */
+export interface LcoreShare {
+  readonly index: number;
+  readonly count: number;
+}
+
 /**
- * A redirection table over `running` of `count` queues. Flows of a queue that runs stay there whatever becomes of the others;
- * those of one that does not are shared out evenly. Without a running queue all count: packets are then lost at theirs.
+ * A lcore's redirection table over `count` queues of which `running` run. Flows of a queue that runs stay there whatever
+ * becomes of the others; those of one that does not are shared out evenly over the lcore's others, or where it has none, over
+ * all that run. Without a running queue all count: packets are then lost at theirs.
  */
-export function redirectionTable(count: number, running: readonly number[]): number[] {
+export function redirectionTable(
+  count: number,
+  running: readonly number[],
+  share: LcoreShare = { index: 0, count: 1 },
+): number[] {
+  const groups = Math.min(share.count, count);
+  const own = Array.from({ length: count }, (_, queue) => queue).filter(
+    (queue) => queue % groups === share.index % groups,
+  );
+  const ownRunning = own.filter((queue) => running.includes(queue));
+  const instead = ownRunning.length > 0 ? ownRunning : running;
   return Array.from({ length: RETA_SIZE }, (_, i) => {
-    const queue = i % count;
+    const queue = own[i % own.length]!;
     if (running.length === 0 || running.includes(queue)) return queue;
-    return running[Math.floor(i / count) % running.length]!;
+    return instead[Math.floor(i / own.length) % instead.length]!;
   });
 }
 
@@ -62,13 +84,15 @@ function runningQueues(memory: HostMemory, portId: number): { count: number; run
   return { count, running };
 }
 
-/** Writes a port's redirection table as its queues are now. */
-export function writeRedirectionTable(memory: HostMemory, portId: number): void {
+/** Writes a port's redirection tables as its queues are now, one into each lcore's STEER_SCRATCH_SIZE area. */
+export function writeRedirectionTables(memory: HostMemory, portId: number, areas: readonly number[]): void {
   const { count, running } = runningQueues(memory, portId);
   if (count === 0) return;
-  const reta = (PORT_BASE + portId * PORT_SIZE + PORT_RETA) >>> 1;
-  redirectionTable(count, running).forEach((queue, i) => {
-    Atomics.store(memory.u16, reta + i, queue);
+  areas.forEach((area, index) => {
+    const reta = (area + STEER_RETAS + portId * STEER_RETA_BYTES) >>> 1;
+    redirectionTable(count, running, { index, count: areas.length }).forEach((queue, i) => {
+      Atomics.store(memory.u16, reta + i, queue);
+    });
   });
 }
 
@@ -76,15 +100,17 @@ export function writeRedirectionTable(memory: HostMemory, portId: number): void 
 export class Steering {
   readonly #memory: HostMemory;
   readonly #ports: readonly Port[];
+  readonly #areas: readonly number[];
   readonly #listeners: (() => void)[] = [];
   #timer: NodeJS.Timeout | undefined;
 
-  /** `ports` have more than one tx queue each. */
-  constructor(memory: HostMemory, ports: readonly Port[]) {
+  /** `ports` have more than one tx queue each; `areas` are the lcores' STEER_SCRATCH_SIZE working areas. */
+  constructor(memory: HostMemory, ports: readonly Port[], areas: readonly number[]) {
     this.#memory = memory;
     this.#ports = ports;
+    this.#areas = areas;
     for (const port of ports) {
-      const write = () => writeRedirectionTable(memory, port.id);
+      const write = () => writeRedirectionTables(memory, port.id, areas);
       write();
       port.on('queueState', write);
       port.on('linkUp', write);
@@ -98,7 +124,7 @@ export class Steering {
 
   #look(): void {
     for (const port of this.#ports) {
-      if (port.state === 'started') writeRedirectionTable(this.#memory, port.id);
+      if (port.state === 'started') writeRedirectionTables(this.#memory, port.id, this.#areas);
     }
   }
 

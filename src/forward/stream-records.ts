@@ -112,6 +112,8 @@ export interface LcoreStreams {
 /** A set of streams in shared memory, until free(). */
 export class StreamRecords {
   readonly lcores: readonly LcoreStreams[];
+  /** Address of each lcore's working area for flow steering, in the same order; empty where nothing is steered. */
+  readonly steerAreas: readonly number[];
   readonly #memory: HostMemory;
   readonly #memzones: Pick<Memzones, 'free'>;
   readonly #zone: Memzone;
@@ -134,13 +136,14 @@ export class StreamRecords {
     const steerSize = specs.some((spec) => spec.steer) ? STEER_SCRATCH_SIZE : 0;
     this.#zone = memzones.reserve(freeName(memzones), steer + indexes.length * steerSize);
     const base = this.#zone.address;
+    this.steerAreas = steerSize === 0 ? [] : indexes.map((_, i) => base + steer + i * steerSize);
 
     this.#specs.forEach((spec, i) => {
       const template = base + templates + i * TXONLY_SIZE;
       this.#write(base + i * STREAM_SIZE, spec, {
         state: spec.template === undefined ? (spec.state ?? 0) : template,
         scratch: spec.scratch ? base + scratch + indexes.indexOf(spec.lcoreIndex) * scratchSize : 0,
-        steer: spec.steer ? base + steer + indexes.indexOf(spec.lcoreIndex) * steerSize : 0,
+        steer: spec.steer ? this.steerAreas[indexes.indexOf(spec.lcoreIndex)]! : 0,
       });
       if (spec.template !== undefined) memory.u8.set(spec.template, template);
     });

@@ -7,19 +7,21 @@ import {
   MBUF_HASH,
   MBUF_OL_FLAGS,
   PORT_BASE,
-  PORT_RETA,
   PORT_SIZE,
   QUEUE_RUN,
   RETA_SIZE,
   RUN_DISCARD,
   RUN_OFF,
   RUN_ON,
+  STEER_RETA_BYTES,
+  STEER_RETAS,
+  STEER_SCRATCH_SIZE,
   TOEPLITZ_KEY_BYTES,
   TOEPLITZ_TABLE_SIZE,
 } from '../../assembly/layout.js';
 import { Forwarder, L2Switch } from '../../src/forward/index.js';
 import { MacTable } from '../../src/forward/mac-table.js';
-import { redirectionTable, writeRedirectionTable } from '../../src/forward/steering.js';
+import { redirectionTable, writeRedirectionTables } from '../../src/forward/steering.js';
 import { flowHashOf } from '../support/net-oracle.js';
 import { Bench, BROADCAST, frame, station, text } from './harness.js';
 import { Lab, until } from './lab.js';
@@ -47,10 +49,11 @@ function tableOf(bench: Bench): number {
   return table;
 }
 
-const reta = (bench: Bench, port: number) =>
+/** A port's table in a lcore's working area. */
+const reta = (bench: Bench, area: number, port: number) =>
   Array.from(
     { length: RETA_SIZE },
-    (_, i) => bench.memory.u16[((PORT_BASE + port * PORT_SIZE + PORT_RETA) >>> 1) + i]!,
+    (_, i) => bench.memory.u16[((area + STEER_RETAS + port * STEER_RETA_BYTES) >>> 1) + i]!,
   );
 
 t.test('redirection tables: even, and flows of a queue that runs stay where they are', async (t) => {
@@ -67,6 +70,19 @@ t.test('redirection tables: even, and flows of a queue that runs stay where they
     t.ok(Math.max(...loads) - Math.min(...loads) <= 1, `${running}: ${loads}`);
   }
   t.strictSame(redirectionTable(3, []), redirectionTable(3, [0, 1, 2]), 'none runs: as if all did');
+  const used = (count: number, running: readonly number[], index: number, of: number) =>
+    [...new Set(redirectionTable(count, running, { index, count: of }))].sort();
+  t.strictSame(
+    [used(4, [0, 1, 2, 3], 0, 2), used(4, [0, 1, 2, 3], 1, 2)],
+    [
+      [0, 2],
+      [1, 3],
+    ],
+    'lcores do not meet',
+  );
+  t.strictSame([used(2, [0, 1], 0, 3), used(2, [0, 1], 1, 3), used(2, [0, 1], 2, 3)], [[0], [1], [0]], 'fewer queues');
+  t.strictSame([used(4, [0, 1], 0, 2), used(4, [0, 1], 1, 2)], [[0], [1]], 'two switched off');
+  t.strictSame(used(4, [0, 2], 1, 2), [0, 2], 'none of its own left');
 });
 
 t.test('a table is written from the queues that run; one that throws its packets away does not count', async (t) => {
@@ -74,8 +90,11 @@ t.test('a table is written from the queues that run; one that throws its packets
   bench.ringPort(1, { queues: 4 });
   bench.set(bench.queue(1, 'tx', 2) + QUEUE_RUN, RUN_OFF);
   bench.set(bench.queue(1, 'tx', 3) + QUEUE_RUN, RUN_DISCARD);
-  writeRedirectionTable(bench.memory, 1);
-  t.strictSame(reta(bench, 1), redirectionTable(4, [0, 1]));
+  const areas = [0, 1].map(() => bench.reserve(STEER_SCRATCH_SIZE));
+  writeRedirectionTables(bench.memory, 1, areas);
+  areas.forEach((area, index) => {
+    t.strictSame(reta(bench, area, 1), redirectionTable(4, [0, 1], { index, count: 2 }));
+  });
 });
 
 t.test('l2: every packet on its flow’s queue, in order, hashed once', async (t) => {
@@ -83,12 +102,12 @@ t.test('l2: every packet on its flow’s queue, in order, hashed once', async (t
   const [a, b] = [bench.ringPort(0), bench.ringPort(1, { queues: 4 })];
   bench.ringPort(2, { queues: 2 });
   const table = tableOf(bench);
-  for (const port of [1, 2]) writeRedirectionTable(bench.memory, port);
   const macs = new MacTable(bench, { tableSize: 64, ageingMs: 0, quota: 64 });
   macs.setMembers([0, 1, 2], 64);
   macs.learn(text(station(2)), 1, 0);
   const steer = { table, ownFirst: false };
   const records = bench.streams({ engine: ENGINE_L2, rxPort: 0, state: macs.address, scratch: true, steer });
+  for (const port of [1, 2]) writeRedirectionTables(bench.memory, port, records.steerAreas);
   const sent = Array.from({ length: 480 }, (_, i) => packet((i * 7) % 61, i));
   bench.inject(
     a,
@@ -100,7 +119,7 @@ t.test('l2: every packet on its flow’s queue, in order, hashed once', async (t
     queues.reduce((sum, frames) => sum + frames.length, 0),
     480,
   );
-  const wanted = reta(bench, 1);
+  const wanted = reta(bench, records.steerAreas[0]!, 1);
   queues.forEach((frames, queue) => {
     t.ok(frames.length > 480 / 16, `queue ${queue} has its share: ${frames.length}`);
     t.ok(frames.every((bytes) => wanted[flowHashOf(KEY, bytes) % RETA_SIZE] === queue));
@@ -146,9 +165,10 @@ t.test('io: queue pairs keep together; a stream whose own queue is off is steere
   const bench = new Bench();
   const [a, b] = [bench.ringPort(0, { queues: 4 }), bench.ringPort(1, { queues: 4 })];
   const steer = { table: tableOf(bench), ownFirst: true };
-  writeRedirectionTable(bench.memory, 1);
   const stream = { engine: ENGINE_IO, rxPort: 0, txPort: 1, steer };
   const records = bench.streams(...[0, 1, 2, 3].map((q) => ({ ...stream, rxQueue: q, txQueue: q })));
+  const write = () => writeRedirectionTables(bench.memory, 1, records.steerAreas);
+  write();
   const burst = () => Array.from({ length: 30 }, (_, i) => bench.packet(packet(i, i)));
   const round = () => {
     for (let queue = 0; queue < 4; queue++) bench.inject(a, burst(), queue);
@@ -157,13 +177,13 @@ t.test('io: queue pairs keep together; a stream whose own queue is off is steere
   };
   t.strictSame(round(), [30, 30, 30, 30]);
   for (const queue of [2, 3]) bench.set(bench.queue(1, 'tx', queue) + QUEUE_RUN, RUN_OFF);
-  writeRedirectionTable(bench.memory, 1);
+  write();
   const [q0, q1, q2, q3] = round();
   t.strictSame([q2, q3], [0, 0], 'ethtool -L combined 2');
   t.equal(q0! + q1!, 120, 'nothing is lost');
   t.ok(q0! > 30 && q1! > 30, 'both take some of it');
   for (const queue of [2, 3]) bench.set(bench.queue(1, 'tx', queue) + QUEUE_RUN, RUN_ON);
-  writeRedirectionTable(bench.memory, 1);
+  write();
   t.strictSame(round(), [30, 30, 30, 30], 'back again');
   t.match(records.counters()[0], { rxPort: 0, rxQueue: 0, txPort: 1, txQueue: 0, rxPackets: 90, txPackets: 90 });
 });
