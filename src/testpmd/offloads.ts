@@ -1,51 +1,8 @@
 /** Offloads as testpmd writes them: DPDK's bits in masks, small letters in commands, capitals in what it prints. */
-import {
-  ETH_RX_OFFLOAD_IPV4_CKSUM,
-  ETH_RX_OFFLOAD_QINQ_STRIP,
-  ETH_RX_OFFLOAD_RSS_HASH,
-  ETH_RX_OFFLOAD_SCATTER,
-  ETH_RX_OFFLOAD_TCP_CKSUM,
-  ETH_RX_OFFLOAD_TCP_LRO,
-  ETH_RX_OFFLOAD_UDP_CKSUM,
-  ETH_RX_OFFLOAD_VLAN_STRIP,
-  ETH_TX_OFFLOAD_IPV4_CKSUM,
-  ETH_TX_OFFLOAD_MBUF_FAST_FREE,
-  ETH_TX_OFFLOAD_MT_LOCKFREE,
-  ETH_TX_OFFLOAD_MULTI_SEGS,
-  ETH_TX_OFFLOAD_QINQ_INSERT,
-  ETH_TX_OFFLOAD_TCP_CKSUM,
-  ETH_TX_OFFLOAD_TCP_TSO,
-  ETH_TX_OFFLOAD_UDP_CKSUM,
-  ETH_TX_OFFLOAD_UDP_TSO,
-  ETH_TX_OFFLOAD_VLAN_INSERT,
-} from '../../assembly/layout.js';
 import { UsageError } from '../cli/usage-error.js';
-import type { RxOffload, TxOffload } from '../index.js';
+import { rxOffloadBits as RX_OFFLOADS, txOffloadBits as TX_OFFLOADS } from '../index.js';
 
-/** Bit of each offload, in the order of the bits. */
-export const RX_OFFLOADS: Readonly<Record<RxOffload, number>> = {
-  VLAN_STRIP: ETH_RX_OFFLOAD_VLAN_STRIP,
-  IPV4_CKSUM: ETH_RX_OFFLOAD_IPV4_CKSUM,
-  UDP_CKSUM: ETH_RX_OFFLOAD_UDP_CKSUM,
-  TCP_CKSUM: ETH_RX_OFFLOAD_TCP_CKSUM,
-  TCP_LRO: ETH_RX_OFFLOAD_TCP_LRO,
-  QINQ_STRIP: ETH_RX_OFFLOAD_QINQ_STRIP,
-  SCATTER: ETH_RX_OFFLOAD_SCATTER,
-  RSS_HASH: ETH_RX_OFFLOAD_RSS_HASH,
-};
-
-export const TX_OFFLOADS: Readonly<Record<TxOffload, number>> = {
-  VLAN_INSERT: ETH_TX_OFFLOAD_VLAN_INSERT,
-  IPV4_CKSUM: ETH_TX_OFFLOAD_IPV4_CKSUM,
-  UDP_CKSUM: ETH_TX_OFFLOAD_UDP_CKSUM,
-  TCP_CKSUM: ETH_TX_OFFLOAD_TCP_CKSUM,
-  TCP_TSO: ETH_TX_OFFLOAD_TCP_TSO,
-  UDP_TSO: ETH_TX_OFFLOAD_UDP_TSO,
-  QINQ_INSERT: ETH_TX_OFFLOAD_QINQ_INSERT,
-  MT_LOCKFREE: ETH_TX_OFFLOAD_MT_LOCKFREE,
-  MULTI_SEGS: ETH_TX_OFFLOAD_MULTI_SEGS,
-  MBUF_FAST_FREE: ETH_TX_OFFLOAD_MBUF_FAST_FREE,
-};
+export { RX_OFFLOADS, TX_OFFLOADS };
 
 /** The words of commands: `vlan_strip`. */
 export const RX_OFFLOAD_WORDS = Object.keys(RX_OFFLOADS).map((name) => name.toLowerCase());
