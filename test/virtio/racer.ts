@@ -18,7 +18,7 @@ interface Job {
   readonly targets: readonly Target[];
 }
 
-const WORDS_A_ROUND = 200;
+const WORDS_A_ROUND = 50;
 
 export class Racer {
   readonly #worker: Worker;
@@ -42,7 +42,7 @@ export class Racer {
     this.#control = control;
   }
 
-  /** Words written, by the WORDS_A_ROUND. */
+  /** Rounds of WORDS_A_ROUND words written. */
   get rounds(): number {
     return Atomics.load(this.#i32, (this.#control >>> 2) + 1);
   }
