@@ -101,6 +101,7 @@ const NEEDS: Readonly<Record<string, readonly Requirement[]>> = {
   'e2e/qemu': [linux, koffi, qemu, kernel, busybox, iperf3],
   'e2e/qemu-offloads': [linux, koffi, qemu, kernel, busybox, iperf3, ethtool, tcpdump],
   'e2e/dpdk': [linux, koffi, testpmd],
+  'e2e/dpdk-variants': [linux, koffi, testpmd],
   'e2e/dpdk-hugepages': [linux, koffi, testpmd, root],
 };
 

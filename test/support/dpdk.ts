@@ -26,6 +26,10 @@ export interface TestpmdOptions {
   /** `main@cpu,worker@cpu`: DPDK's `--lcores`. */
   readonly lcores?: string;
   readonly memoryMiB?: number;
+  /** mbufs in the pool, default 16384. */
+  readonly mbufCount?: number;
+  /** More options of the EAL, which stand before `--`. */
+  readonly eal?: readonly string[];
   /** Options behind `--`, besides `-i --nb-cores=N`. */
   readonly args?: readonly string[];
   /** Forwarding lcores, default 1. */
@@ -58,7 +62,8 @@ export class Testpmd {
     if (options.hugeDir === undefined) args.push('--no-huge');
     else args.push('--huge-dir', options.hugeDir, '--single-file-segments');
     for (const vdev of options.vdev) args.push('--vdev', vdev);
-    args.push('--', '-i', `--nb-cores=${options.nbCores ?? 1}`, '--total-num-mbufs=16384', ...(options.args ?? []));
+    const mbufs = `--total-num-mbufs=${options.mbufCount ?? 16384}`;
+    args.push(...(options.eal ?? []), '--', '-i', `--nb-cores=${options.nbCores ?? 1}`, mbufs, ...(options.args ?? []));
     // stdbuf: on a pipe its printf would come a page at a time, after the prompt.
     const testpmd = new Testpmd(lab.start(name, 'stdbuf', ['-oL', 'dpdk-testpmd', ...args]));
     await testpmd.run('', START_TIMEOUT_MS);
