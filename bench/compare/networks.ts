@@ -41,13 +41,7 @@ const viaduct: Network = {
   missing: () => undefined,
   async start(lab) {
     const [a, b] = sockets(lab);
-    const network = startViaduct(lab, 'viaduct', [
-      'switch',
-      '--port',
-      `vhost:${a},tso=1`,
-      '--port',
-      `vhost:${b},tso=1`,
-    ]);
+    const network = startViaduct(lab, 'viaduct', ['switch', '--port', `vhost:${a}`, '--port', `vhost:${b}`]);
     await network.waitFor(/2 ports/, START_MS);
     return [{ nic: { path: a } }, { nic: { path: b } }];
   },

@@ -127,7 +127,7 @@ async function run(network: Network, opts: Options, label: string): Promise<Reco
     const figures: Record<string, number> = {};
     for (const { key, title, measure } of MEASUREMENTS) {
       progress(`${label}  ${title}`);
-      figures[key] = await measure(a!, opts.seconds);
+      figures[key] = await measure(a!, b!, opts.seconds);
     }
     failed = false;
     return figures;

@@ -92,7 +92,7 @@ async function openSite(t: Test): Promise<Site> {
   ];
   const specs = ports.flatMap(([name, { queues }]) => [
     '--port',
-    `vhost:${lab.path(`${name}.sock`)},tso=1,queues=${queues ?? 1}`,
+    `vhost:${lab.path(`${name}.sock`)},queues=${queues ?? 1}`,
   ]);
   const network = startViaduct(lab, 'switch', ['switch', ...specs]);
   await network.waitFor(new RegExp(`${ports.length} ports`), START_MS);
