@@ -153,7 +153,7 @@ export const PORT_STATE_STARTED: u32 = 3;
 export const PORT_STATE_REMOVED: u32 = 4;
 
 // ---- queue: one direction of a queue pair; for vhost and virtio it is the virtqueue ----------------------------------------
-export const QUEUE_SIZE: u32 = 4096;
+export const QUEUE_SIZE: u32 = 8192;
 // line 0: configuration, written by the control plane
 /** u32: PMD_*: which poll-mode driver moves its packets. */
 export const QUEUE_PMD: u32 = 0;
@@ -309,14 +309,17 @@ export const QUEUE_WALKED: u32 = 940;
 /** A burst ends once it has walked as many for each packet asked for, and one lap of the ring besides (G14). */
 export const WALKS_PER_PACKET: u32 = 64;
 
-// from 1024: u64[MAX_CHAINS], packed device side: used descriptors of a packet that is not whole yet (length | id << 32 | slot << 48)
-export const QUEUE_SHADOW: u32 = 1024;
 /** Receive chains that one packet may fill. */
 export const MAX_CHAINS: u32 = 128;
 
 export const RUN_OFF: u32 = 0;
 export const RUN_ON: u32 = 1;
 export const RUN_DISCARD: u32 = 2;
+
+// from 4096: u64[MAX_USED_LIST], packed device side: what the burst under way gives back (length | id << 32 | index << 48)
+export const QUEUE_USED_LIST: u32 = 4096;
+/** Chains that one burst gives back at the most. */
+export const MAX_USED_LIST: u32 = 512;
 
 // from 2048: u32[MAX_GSO_SEGMENTS], segments of a packet that the peer cannot take whole
 export const QUEUE_GSO: u32 = 2048;

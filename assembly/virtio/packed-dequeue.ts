@@ -1,8 +1,8 @@
 /**
  * Device side of a packed ring, guest → host. Virtio 1.2 sections 2.8.5 to 2.8.9.
  *
- * Chains come back in the order in which they were taken, each in the slot where it began. The used descriptors are written
- * as the packets are taken, all but the first: the driver looks at that one first, and it is stored last, atomically.
+ * Chains come back in the order in which they were taken, each in the slot where it began, all at the end of the burst
+ * (packed-used.ts).
  */
 import {
   DROP_ADDRESS,
@@ -18,6 +18,7 @@ import {
   MBUF_PKT_LEN,
   MBUF_SIZE,
   MBUF_VLAN_TCI,
+  MAX_USED_LIST,
   MEMPOOL_BUF_LEN,
   QUEUE_DESC,
   QUEUE_DEVICE,
@@ -27,9 +28,11 @@ import {
   QUEUE_NO_MBUF,
   QUEUE_POOL,
   QUEUE_PORT,
+  QUEUE_VQ_FLAGS,
   QUEUE_VQ_SIZE,
   STOP_CHAIN,
   STOP_HEAD,
+  VQ_IN_ORDER,
 } from '../layout';
 import { copyFrame } from '../mem/copy';
 import { mempoolGetBulk, mempoolPutBulk } from '../mem/mempool';
@@ -48,12 +51,11 @@ import {
   packedId,
   packedLen,
   packedState,
-  packedTail,
   positionIndex,
   positionWrap,
-  usedState,
 } from './packed';
 import { ENDLESS, packedDequeueChain } from './packed-chain';
+import { noteUsed, publishBatch, publishUsed } from './packed-used';
 import { notifyPackedDriver } from './packed-notify';
 import { walkBegin, walkedEnough } from './walk';
 import { NET_HDR_CSUM_OFFSET } from './split';
@@ -66,6 +68,7 @@ export function packedDequeue(lcoreId: u32, queue: usize, burst: usize, count: u
   const firstDesc = table + positionIndex(begin) * PACKED_DESC_SIZE;
   if (packedState(atomic.load<u64>(firstDesc, PACKED_TAIL)) != availState(positionWrap(begin))) return 0;
 
+  count = min(count, MAX_USED_LIST);
   const pool: usize = load<u32>(queue, QUEUE_POOL);
   if (!mempoolGetBulk(pool, lcoreId, burst, count)) {
     store<u64>(queue, load<u64>(queue, QUEUE_NO_MBUF) + 1, QUEUE_NO_MBUF);
@@ -78,7 +81,6 @@ export function packedDequeue(lcoreId: u32, queue: usize, burst: usize, count: u
   const room = load<u32>(pool, MEMPOOL_BUF_LEN) - MBUF_HEADROOM;
   const segmentAndPort = (load<u32>(queue, QUEUE_PORT) << 16) | 1;
 
-  let firstTail: u64 = 0;
   let walked: u32 = 0;
   let received: u32 = 0;
   let taken: u32 = 0;
@@ -138,9 +140,7 @@ export function packedDequeue(lcoreId: u32, queue: usize, burst: usize, count: u
       stopQueue(queue, STOP_HEAD);
       break;
     }
-    const used = packedTail(0, id, usedState(wrap));
-    if (taken == 0) firstTail = used;
-    else store<u64>(desc, used, PACKED_TAIL);
+    noteUsed(queue, taken, index, id, 0);
     taken++;
     walked += descs;
     position = advance(position, descs, size);
@@ -157,7 +157,8 @@ export function packedDequeue(lcoreId: u32, queue: usize, burst: usize, count: u
   if (taken != 0) {
     store<u32>(queue, position, QUEUE_LAST_AVAIL);
     store<u32>(queue, position, QUEUE_LAST_USED);
-    atomic.store<u64>(firstDesc, firstTail, PACKED_TAIL);
+    if (load<u32>(queue, QUEUE_VQ_FLAGS) & VQ_IN_ORDER) publishBatch(queue, begin, taken);
+    else publishUsed(queue, begin, taken);
     notifyPackedDriver(lcoreId, queue, position, taken);
   }
   countFrames(queue, burst, 0, received, expected, mix);

@@ -3,6 +3,8 @@
  * published whole or not at all; the first used descriptor of the burst is stored last.
  */
 import {
+  MAX_CHAINS,
+  MAX_USED_LIST,
   DROP_NO_ROOM,
   DROP_RX_BUFFER,
   MBUF_BUF,
@@ -34,15 +36,14 @@ import {
   packedId,
   packedLen,
   packedState,
-  packedTail,
   positionIndex,
   positionWrap,
-  usedState,
 } from './packed';
 import { notifyPackedDriver } from './packed-notify';
 import { scatterLeft } from './scatter';
 import { walkBegin, walkedEnough, walkWasted } from './walk';
-import { packedScatter, SCATTER_BAD, SCATTER_ENDLESS, SCATTER_ID, SCATTER_NO_ROOM, SCATTER_WAIT, shadowAt } from './packed-scatter';
+import { noteUsed, publishUsed } from './packed-used';
+import { packedScatter, SCATTER_BAD, SCATTER_ENDLESS, SCATTER_ID, SCATTER_NO_ROOM, SCATTER_WAIT } from './packed-scatter';
 
 /**
  * Sends up to `count` packets of `burst`, and stops before one that the guest cannot take as it is; those taken are freed. The
@@ -54,16 +55,15 @@ export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u
   const device: usize = load<u32>(queue, QUEUE_DEVICE);
   const hdrLen = load<u32>(queue, QUEUE_HDR_LEN);
   const begin = load<u32>(queue, QUEUE_LAST_AVAIL);
-  const firstDesc = table + positionIndex(begin) * PACKED_DESC_SIZE;
   let position = begin;
-  let firstTail: u64 = 0;
   let sent: u32 = 0;
   const expected = expectedLen(queue);
   let mix: u32 = 0;
   let from: u32 = 0; // the first frame that is not counted yet
   let walked: u32 = 0;
+  let given: u32 = 0; // chains noted as used
   walkBegin(queue);
-  while (sent < count && walked < size) {
+  while (sent < count && walked < size && given < MAX_USED_LIST) {
     const index = positionIndex(position);
     const wrap = positionWrap(position);
     const desc = table + index * PACKED_DESC_SIZE;
@@ -91,9 +91,7 @@ export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u
         const data = <usize>load<u32>(mbuf, MBUF_BUF) + load<u32>(mbuf, MBUF_DATA_OFF);
         copyFrame(host + hdrLen, data, frameLen);
         mix = mixFrame(mix, expected, frameLen, data);
-        const used = packedTail(hdrLen + frameLen, id, usedState(wrap) | PACKED_F_WRITE);
-        if (walked == 0) firstTail = used;
-        else store<u64>(desc, used, PACKED_TAIL);
+        noteUsed(queue, given++, index, id, hdrLen + frameLen);
         position = advance(position, 1, size);
         walked++;
         sent++;
@@ -101,7 +99,8 @@ export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u
       }
     }
 
-    const outcome = packedScatter(queue, mbuf, position, address, tail, size - walked);
+    if (given + MAX_CHAINS > MAX_USED_LIST) break;
+    const outcome = packedScatter(queue, mbuf, position, address, tail, size - walked, given);
     if (outcome == SCATTER_WAIT) break;
     if (outcome == SCATTER_ENDLESS || outcome == SCATTER_ID) {
       stopQueue(queue, outcome == SCATTER_ID ? STOP_HEAD : STOP_CHAIN);
@@ -113,18 +112,8 @@ export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u
       from = ++sent;
       continue;
     }
-    // Chains to give back, in the shadow: those of the packet, or the bad one with a length of 0.
-    const chains = (outcome & ~SCATTER_BAD) >> 16;
-    for (let i: u32 = 0; i < chains; i++) {
-      const entry = load<u64>(shadowAt(queue, i)); // length | id << 32 | index << 48
-      const at = <u32>(entry >> 48);
-      const length = <u32>entry;
-      const chainWrap = at < index ? wrap ^ 1 : wrap;
-      const flags = usedState(chainWrap) | (length != 0 ? PACKED_F_WRITE : 0);
-      const used = packedTail(length, (<u32>(entry >> 32)) & 0xffff, flags);
-      if (walked == 0 && i == 0) firstTail = used;
-      else store<u64>(table + at * PACKED_DESC_SIZE, used, PACKED_TAIL);
-    }
+    // Noted as used: the packet's chains, or the bad one with a length of 0.
+    given += (outcome & ~SCATTER_BAD) >> 16;
     const descs = outcome & 0xffff;
     position = advance(position, descs, size);
     walked += descs;
@@ -141,7 +130,7 @@ export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u
   if (walked != 0) {
     store<u32>(queue, position, QUEUE_LAST_AVAIL);
     store<u32>(queue, position, QUEUE_LAST_USED);
-    atomic.store<u64>(firstDesc, firstTail, PACKED_TAIL);
+    publishUsed(queue, begin, given);
     notifyPackedDriver(lcoreId, queue, position, walked);
   }
   if (sent != 0) {

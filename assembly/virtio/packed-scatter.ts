@@ -3,7 +3,6 @@ import {
   MAX_CHAINS,
   QUEUE_DESC,
   QUEUE_DEVICE,
-  QUEUE_SHADOW,
   QUEUE_VQ_FLAGS,
   QUEUE_VQ_SIZE,
   VQ_INDIRECT,
@@ -26,6 +25,7 @@ import {
   positionWrap,
 } from './packed';
 import { walkStep } from './walk';
+import { noteUsed, usedNote } from './packed-used';
 import { SCATTER_RUNT, scatterBegin, scatterBroken, scatterEnd, scatterLeft, scatterPiece } from './scatter';
 
 /** The packet needs more chains than the guest has posted: nothing is used. */
@@ -38,19 +38,12 @@ export const SCATTER_ID: u32 = 0xffff_fffc;
 /** Flag: the one chain reported breaks a rule; it is to be skipped. */
 export const SCATTER_BAD: u32 = 0x8000_0000;
 
-/** Used entry of the packet's `i`th chain: u32 length, u16 id, u16 index of its first descriptor. */
-// @ts-ignore: decorator
-@inline
-export function shadowAt(queue: usize, i: u32): usize {
-  return queue + QUEUE_SHADOW + (i << 3);
-}
-
 /**
  * Writes the packet into the chain at `position`, which begins with (`address`, `tail`), and into those after it, `limit`
- * descriptors at the most. Returns descriptors | chains << 16, the used entries in the shadow; with SCATTER_BAD for a single
+ * descriptors at the most. Returns descriptors | chains << 16, noted as used from `given` on; with SCATTER_BAD for a single
  * chain to skip; or one of the answers above.
  */
-export function packedScatter(queue: usize, mbuf: usize, position: u32, address: u64, tail: u64, limit: u32): u32 {
+export function packedScatter(queue: usize, mbuf: usize, position: u32, address: u64, tail: u64, limit: u32, given: u32): u32 {
   const table: usize = load<u32>(queue, QUEUE_DESC);
   const size = load<u32>(queue, QUEUE_VQ_SIZE);
   const mergeable = (load<u32>(queue, QUEUE_VQ_FLAGS) & VQ_MERGEABLE) != 0;
@@ -87,12 +80,12 @@ export function packedScatter(queue: usize, mbuf: usize, position: u32, address:
     if (bad) {
       // Only the packet's first chain is skipped, this one or an earlier one: the packet starts anew behind it.
       if (chains == 0) {
-        store<u64>(shadowAt(queue, 0), <u64>((first << 16) | id) << 32);
+        noteUsed(queue, given, first, id, 0);
         firstDescs = chainDescs;
-      } else store<u32>(shadowAt(queue, 0), 0); // its length
+      } else store<u32>(usedNote(queue, given), 0); // its length
       return SCATTER_BAD | (1 << 16) | firstDescs;
     }
-    store<u64>(shadowAt(queue, chains), (<u64>((first << 16) | id) << 32) | <u64>written);
+    noteUsed(queue, given + chains, first, id, written);
     if (chains == 0) firstDescs = chainDescs;
     chains++;
     descs += chainDescs;
