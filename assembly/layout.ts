@@ -235,6 +235,8 @@ export const QUEUE_GATES: u32 = 168;
 // line 3: scratch
 /** u32[16], driver side: handles on their way from the mempool into the ring. */
 export const QUEUE_SCRATCH: u32 = 192;
+/** u32: see virtio/touch.ts; nobody reads it. */
+export const QUEUE_TOUCHED: u32 = 176;
 // from 256: counters, u64 each, written by the lcore that polls the queue
 export const QUEUE_STATS: u32 = 256;
 export const QUEUE_PACKETS: u32 = 256;

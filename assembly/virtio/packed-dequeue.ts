@@ -55,6 +55,7 @@ import {
   positionWrap,
 } from './packed';
 import { ENDLESS, packedDequeueChain } from './packed-chain';
+import { touchPacked } from './touch';
 import { noteUsed, publishBatch, publishUsed } from './packed-used';
 import { notifyPackedDriver } from './packed-notify';
 import { walkBegin, walkedEnough } from './walk';
@@ -76,6 +77,7 @@ export function packedDequeue(lcoreId: u32, queue: usize, burst: usize, count: u
     count = 1;
   }
   const size = load<u32>(queue, QUEUE_VQ_SIZE);
+  touchPacked(queue, begin, count);
   const device: usize = load<u32>(queue, QUEUE_DEVICE);
   const hdrLen = load<u32>(queue, QUEUE_HDR_LEN);
   const room = load<u32>(pool, MEMPOOL_BUF_LEN) - MBUF_HEADROOM;
