@@ -9,6 +9,7 @@ import {
   PORT_BASE,
   PORT_RXQ_COUNT,
   PORT_RXQS,
+  QUEUE_KICK_FD,
   QUEUE_LOCK,
   QUEUE_SIZE,
   QUEUE_STOP_CAUSE,
@@ -178,6 +179,7 @@ t.test('the context: arena, rx queues, clock, what to do at the end; an extensio
   const eal = await init(t, { idlePolls: 5 });
   const words = eal.memzones.reserve('words', 256).address;
   const queue = eal.memzones.reserve('queue', QUEUE_SIZE).address;
+  eal.memory.i32[(queue + QUEUE_KICK_FD) >>> 2] = -1; // 0 is standard input, which in CI is always ready
   eal.useContextModule(program("export default (bare) => ({ bare, extended: 'yes' })"));
   const source = `
     export default async ({ bare, extended }) => {
