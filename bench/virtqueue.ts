@@ -19,7 +19,7 @@ import { StreamRecords } from '../src/forward/stream-records.js';
 import { MbufView } from '../src/mbuf.js';
 import { Mempool } from '../src/mempool.js';
 import type { BenchRow } from './report.js';
-import { BURST, staticGuest } from './static-guest.js';
+import { BURST, staticGuest } from './support/static-guest.js';
 
 const eal = await Eal.init({ memoryMiB: 64 });
 const { memory, wasm, mainLcoreId } = eal;

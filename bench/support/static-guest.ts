@@ -26,9 +26,9 @@ import {
   QUEUE_USED,
   QUEUE_VQ_SIZE,
   REGION_LENGTH,
-} from '../assembly/layout.js';
-import type { Eal } from '../src/eal/eal.js';
-import type { Mempool } from '../src/mempool.js';
+} from '../../assembly/layout.js';
+import type { Eal } from '../../src/eal/eal.js';
+import type { Mempool } from '../../src/mempool.js';
 
 /** Entries that one advance makes available. */
 export const BURST = 32;
