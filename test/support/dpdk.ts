@@ -3,6 +3,7 @@ import type { Lab } from './lab.js';
 import type { Peer } from './peer.js';
 
 const START_TIMEOUT_MS = 60_000;
+const MARK_AGAIN_MS = 3000;
 
 /** One port of `show port stats all`. */
 export interface TestpmdPortStats {
@@ -79,7 +80,10 @@ export class Testpmd {
       const from = this.peer.position;
       const mark = `#end ${++this.#commands}`;
       this.peer.write(`${line}\n${mark}\n`);
-      const echo = await this.peer.waitFor(new RegExp(`${mark}\\b`), timeoutMs, from);
+      // DPDK's log comes on another pipe, and may fall into the middle of the echo: then the mark is sent once more.
+      const again = setInterval(() => this.peer.write(`${mark}\n`), MARK_AGAIN_MS);
+      const waited = this.peer.waitFor(new RegExp(`${mark}\\b`), timeoutMs, from);
+      const echo = await waited.finally(() => clearInterval(again));
       return this.peer.outputSince(from).slice(0, echo.index);
     });
     this.#queue = result.catch(() => {});
