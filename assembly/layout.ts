@@ -153,7 +153,7 @@ export const PORT_STATE_STARTED: u32 = 3;
 export const PORT_STATE_REMOVED: u32 = 4;
 
 // ---- queue: one direction of a queue pair; for vhost and virtio it is the virtqueue ----------------------------------------
-export const QUEUE_SIZE: u32 = 8192;
+export const QUEUE_SIZE: u32 = 53248;
 // line 0: configuration, written by the control plane
 /** u32: PMD_*: which poll-mode driver moves its packets. */
 export const QUEUE_PMD: u32 = 0;
@@ -235,7 +235,7 @@ export const QUEUE_GATES: u32 = 168;
 // line 3: scratch
 /** u32[16], driver side: handles on their way from the mempool into the ring. */
 export const QUEUE_SCRATCH: u32 = 192;
-/** u32: see virtio/touch.ts; nobody reads it. */
+/** u32: what was seen of lines that were only looked at (virtio/packed-plain.ts); nobody reads it. */
 export const QUEUE_TOUCHED: u32 = 176;
 // from 256: counters, u64 each, written by the lcore that polls the queue
 export const QUEUE_STATS: u32 = 256;
@@ -311,17 +311,18 @@ export const QUEUE_WALKED: u32 = 940;
 /** A burst ends once it has walked as many for each packet asked for, and one lap of the ring besides (G14). */
 export const WALKS_PER_PACKET: u32 = 64;
 
-/** Receive chains that one packet may fill. */
-export const MAX_CHAINS: u32 = 128;
+/** Receive chains that one packet may fill, as many as in DPDK. */
+export const MAX_CHAINS: u32 = 256;
 
 export const RUN_OFF: u32 = 0;
 export const RUN_ON: u32 = 1;
 export const RUN_DISCARD: u32 = 2;
 
-// from 4096: u64[MAX_USED_LIST], packed device side: what the burst under way gives back (length | id << 32 | index << 48)
-export const QUEUE_USED_LIST: u32 = 4096;
-/** Chains that one burst gives back at the most. */
-export const MAX_USED_LIST: u32 = 512;
+// from 4096: NOTE_SIZE bytes each, device side: notes of the burst under way (assembly/virtio/note.ts)
+export const QUEUE_NOTES: u32 = 4096;
+export const NOTE_SIZE: u32 = 24;
+/** Chains that one burst takes or gives back at the most: enough for 32 packets of 64 KB in mergeable buffers. */
+export const MAX_NOTES: u32 = 2048;
 
 // from 2048: u32[MAX_GSO_SEGMENTS], segments of a packet that the peer cannot take whole
 export const QUEUE_GSO: u32 = 2048;

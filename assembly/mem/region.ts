@@ -27,13 +27,22 @@ export function translate(device: usize, guest: u64, length: u32): usize {
 }
 
 function translateOther(device: usize, guest: u64, length: u32): usize {
+  const region = regionWith(device, guest, length);
+  return region != 0 ? <usize>load<u32>(region, REGION_LINEAR) + <usize>(guest - load<u64>(region, REGION_GUEST)) : 0;
+}
+
+/** The record of the region that holds [guest, guest + length), for those who look into the first one themselves; or 0. */
+export function otherRegion(device: usize, guest: u64, length: u32): usize {
+  return load<u32>(device, DEVICE_REGION_COUNT) > 1 ? regionWith(device, guest, length) : 0;
+}
+
+/** Address of the record of the region that holds [guest, guest + length), or 0. */
+function regionWith(device: usize, guest: u64, length: u32): usize {
   const end = device + DEVICE_REGIONS + load<u32>(device, DEVICE_REGION_COUNT) * REGION_SIZE;
-  for (let region = device + DEVICE_REGIONS + REGION_SIZE; region < end; region += REGION_SIZE) {
+  for (let region = device + DEVICE_REGIONS; region < end; region += REGION_SIZE) {
     const size = load<u64>(region, REGION_LENGTH);
     const offset = guest - load<u64>(region, REGION_GUEST);
-    if (offset < size && <u64>length <= size - offset) {
-      return <usize>load<u32>(region, REGION_LINEAR) + <usize>offset;
-    }
+    if (offset < size && <u64>length <= size - offset) return region;
   }
   return 0;
 }

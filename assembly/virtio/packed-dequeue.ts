@@ -5,20 +5,12 @@
  * (packed-used.ts).
  */
 import {
-  DROP_ADDRESS,
-  DROP_HEADER,
   DROP_INDEX,
   DROP_RUNT,
-  ETHER_HDR_LEN,
-  MBUF_DATA_OFF,
   MBUF_HEADROOM,
-  MBUF_L2_LEN,
-  MBUF_NB_SEGS,
-  MBUF_OL_FLAGS,
   MBUF_PKT_LEN,
   MBUF_SIZE,
-  MBUF_VLAN_TCI,
-  MAX_USED_LIST,
+  MAX_NOTES,
   MEMPOOL_BUF_LEN,
   QUEUE_DESC,
   QUEUE_DEVICE,
@@ -36,28 +28,24 @@ import {
 } from '../layout';
 import { copyFrame } from '../mem/copy';
 import { mempoolGetBulk, mempoolPutBulk } from '../mem/mempool';
-import { translate } from '../mem/region';
 import { countDrop, countFrames, expectedLen, mixFrame, stopQueue } from '../stats';
-import { isCutVlan } from './frame';
+import { isCutVlan, mbufBegin } from './frame';
 import { gatherDrop } from './gather';
 import { asksOffload, HEADER_OK, netHeaderIn } from './net-header';
 import {
   advance,
   availState,
   PACKED_DESC_SIZE,
-  PACKED_F_SHAPE,
   PACKED_TAIL,
-  packedFlags,
-  packedId,
-  packedLen,
   packedState,
   positionIndex,
   positionWrap,
 } from './packed';
 import { ENDLESS, packedDequeueChain } from './packed-chain';
-import { touchPacked } from './touch';
-import { noteUsed, publishBatch, publishUsed } from './packed-used';
+import { NOTE_HEADER, NOTE_HOST, NOTE_LENGTH, noteAt } from './note';
 import { notifyPackedDriver } from './packed-notify';
+import { lookPlain } from './packed-plain';
+import { noteUsed, publishBatch, publishUsed } from './packed-used';
 import { walkBegin, walkedEnough } from './walk';
 import { NET_HDR_CSUM_OFFSET } from './split';
 
@@ -69,7 +57,7 @@ export function packedDequeue(lcoreId: u32, queue: usize, burst: usize, count: u
   const firstDesc = table + positionIndex(begin) * PACKED_DESC_SIZE;
   if (packedState(atomic.load<u64>(firstDesc, PACKED_TAIL)) != availState(positionWrap(begin))) return 0;
 
-  count = min(count, MAX_USED_LIST);
+  count = min(count, MAX_NOTES);
   const pool: usize = load<u32>(queue, QUEUE_POOL);
   if (!mempoolGetBulk(pool, lcoreId, burst, count)) {
     store<u64>(queue, load<u64>(queue, QUEUE_NO_MBUF) + 1, QUEUE_NO_MBUF);
@@ -77,7 +65,6 @@ export function packedDequeue(lcoreId: u32, queue: usize, burst: usize, count: u
     count = 1;
   }
   const size = load<u32>(queue, QUEUE_VQ_SIZE);
-  touchPacked(queue, begin, count);
   const device: usize = load<u32>(queue, QUEUE_DEVICE);
   const hdrLen = load<u32>(queue, QUEUE_HDR_LEN);
   const room = load<u32>(pool, MEMPOOL_BUF_LEN) - MBUF_HEADROOM;
@@ -89,56 +76,52 @@ export function packedDequeue(lcoreId: u32, queue: usize, burst: usize, count: u
   const expected = expectedLen(queue);
   let mix: u32 = 0;
   walkBegin(queue);
-  let todo = count;
+  let todo = min(count, size);
   while (taken < todo && walked < size) {
+    const plain = lookPlain(queue, position, min(todo - taken, size - walked), taken, room);
+    for (let i: u32 = 0; i < plain; i++) {
+      const note = noteAt(queue, taken + i);
+      const mbuf: usize = load<u32>(burst + (received << 2));
+      const data = mbuf + MBUF_SIZE + MBUF_HEADROOM;
+      const host: usize = load<u32>(note, NOTE_HOST);
+      const frameLen = load<u32>(note, NOTE_LENGTH) - hdrLen;
+      mbufBegin(mbuf, segmentAndPort);
+      copyFrame(data, host + hdrLen, frameLen);
+      store<u64>(mbuf, ((<u64>frameLen) << 32) | <u64>frameLen, MBUF_PKT_LEN); // and MBUF_DATA_LEN
+      const header = load<u64>(note, NOTE_HEADER);
+      let fault = HEADER_OK;
+      if (asksOffload(header)) fault = netHeaderIn(queue, mbuf, header, load<u16>(host, NET_HDR_CSUM_OFFSET), frameLen);
+      if (fault == HEADER_OK && isCutVlan(data, frameLen)) fault = DROP_RUNT;
+      if (fault != HEADER_OK) {
+        countDrop(queue, fault);
+        continue;
+      }
+      received++;
+      mix = mixFrame(mix, expected, frameLen, data);
+    }
+    if (plain != 0) {
+      taken += plain;
+      walked += plain;
+      position = advance(position, plain, size);
+      continue;
+    }
+
     const index = positionIndex(position);
-    const wrap = positionWrap(position);
     const desc = table + index * PACKED_DESC_SIZE;
     const tail = atomic.load<u64>(desc, PACKED_TAIL);
-    if (packedState(tail) != availState(wrap)) break;
-    const address = load<u64>(desc);
-    const length = packedLen(tail);
-    let frameLen = length - hdrLen; // means nothing before `length` is compared
-    let id = packedId(tail);
-    let descs: u32 = 1;
-
+    if (packedState(tail) != availState(positionWrap(position))) break;
     const mbuf: usize = load<u32>(burst + (received << 2));
-    const data = mbuf + MBUF_SIZE + MBUF_HEADROOM;
-    store<u32>(mbuf, MBUF_HEADROOM, MBUF_DATA_OFF);
-    store<u32>(mbuf, segmentAndPort, MBUF_NB_SEGS);
-    store<u64>(mbuf, 0, MBUF_OL_FLAGS);
-    store<u32>(mbuf, 0, MBUF_VLAN_TCI);
-    store<u64>(mbuf, 0, MBUF_L2_LEN);
-
-    let kept = false;
-    if ((packedFlags(tail) & PACKED_F_SHAPE) == 0 && length >= hdrLen && frameLen <= room) {
-      const host = translate(device, address, length);
-      if (frameLen < ETHER_HDR_LEN) countDrop(queue, length <= hdrLen ? DROP_HEADER : DROP_RUNT);
-      else if (host == 0) countDrop(queue, DROP_ADDRESS);
-      else {
-        const header = load<u64>(host);
-        copyFrame(data, host + hdrLen, frameLen);
-        store<u64>(mbuf, ((<u64>frameLen) << 32) | <u64>frameLen, MBUF_PKT_LEN); // and MBUF_DATA_LEN
-        const fault = asksOffload(header)
-          ? netHeaderIn(queue, mbuf, header, load<u16>(host, NET_HDR_CSUM_OFFSET), frameLen)
-          : HEADER_OK;
-        kept = fault == HEADER_OK;
-        if (!kept) countDrop(queue, fault);
-      }
-    } else {
-      const chain = packedDequeueChain(lcoreId, queue, mbuf, index, address, tail, room);
-      if (chain == ENDLESS) {
-        stopQueue(queue, STOP_CHAIN);
-        break;
-      }
-      frameLen = <u32>chain;
-      id = (<u32>(chain >> 32)) & 0xffff;
-      descs = <u32>(chain >> 48);
-      kept = frameLen != 0;
-      if (walkedEnough(queue, count)) todo = 0;
+    mbufBegin(mbuf, segmentAndPort);
+    const chain = packedDequeueChain(lcoreId, queue, mbuf, index, load<u64>(desc), tail, room);
+    if (chain == ENDLESS) {
+      stopQueue(queue, STOP_CHAIN);
+      break;
     }
+    const frameLen = <u32>chain;
+    const id = (<u32>(chain >> 32)) & 0xffff;
+    const descs = <u32>(chain >> 48);
     if (id >= size) {
-      if (kept) gatherDrop(lcoreId, queue, mbuf, DROP_INDEX);
+      if (frameLen != 0) gatherDrop(lcoreId, queue, mbuf, DROP_INDEX);
       stopQueue(queue, STOP_HEAD);
       break;
     }
@@ -146,7 +129,9 @@ export function packedDequeue(lcoreId: u32, queue: usize, burst: usize, count: u
     taken++;
     walked += descs;
     position = advance(position, descs, size);
-    if (!kept) continue;
+    if (walkedEnough(queue, count)) todo = 0;
+    if (frameLen == 0) continue;
+    const data = mbuf + MBUF_SIZE + MBUF_HEADROOM;
     if (isCutVlan(data, frameLen)) {
       gatherDrop(lcoreId, queue, mbuf, DROP_RUNT);
       continue;
@@ -160,7 +145,7 @@ export function packedDequeue(lcoreId: u32, queue: usize, burst: usize, count: u
     store<u32>(queue, position, QUEUE_LAST_AVAIL);
     store<u32>(queue, position, QUEUE_LAST_USED);
     if (load<u32>(queue, QUEUE_VQ_FLAGS) & VQ_IN_ORDER) publishBatch(queue, begin, taken);
-    else publishUsed(queue, begin, taken);
+    else publishUsed(queue, begin, taken, false);
     notifyPackedDriver(lcoreId, queue, position, taken);
   }
   countFrames(queue, burst, 0, received, expected, mix);

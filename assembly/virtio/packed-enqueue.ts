@@ -4,15 +4,13 @@
  */
 import {
   MAX_CHAINS,
-  MAX_USED_LIST,
+  MAX_NOTES,
   DROP_NO_ROOM,
   DROP_RX_BUFFER,
   MBUF_BUF,
   MBUF_DATA_OFF,
-  MBUF_NB_SEGS,
   MBUF_PKT_LEN,
   QUEUE_DESC,
-  QUEUE_DEVICE,
   QUEUE_HDR_LEN,
   QUEUE_LAST_AVAIL,
   QUEUE_LAST_USED,
@@ -22,27 +20,23 @@ import {
 } from '../layout';
 import { copyFrame } from '../mem/copy';
 import { mbufFreeBulk } from '../mem/mbuf';
-import { translate } from '../mem/region';
 import { countDrop, countEach, countFrames, expectedLen, MIXED, mixFrame, stopQueue } from '../stats';
-import { fits, hasOffload, netHeaderOut, writeNetHeader } from './net-header';
+import { fits, hasOffload, netHeaderOut } from './net-header';
 import {
   advance,
   availState,
   PACKED_DESC_SIZE,
-  PACKED_F_SHAPE,
-  PACKED_F_WRITE,
   PACKED_TAIL,
-  packedFlags,
-  packedId,
-  packedLen,
   packedState,
   positionIndex,
   positionWrap,
 } from './packed';
+import { NOTE_HOST, noteAt } from './note';
 import { notifyPackedDriver } from './packed-notify';
+import { findPlain } from './packed-plain';
 import { scatterLeft } from './scatter';
 import { walkBegin, walkedEnough, walkWasted } from './walk';
-import { noteUsed, publishUsed } from './packed-used';
+import { publishUsed } from './packed-used';
 import { packedScatter, SCATTER_BAD, SCATTER_ENDLESS, SCATTER_ID, SCATTER_NO_ROOM, SCATTER_WAIT } from './packed-scatter';
 
 /**
@@ -52,7 +46,6 @@ import { packedScatter, SCATTER_BAD, SCATTER_ENDLESS, SCATTER_ID, SCATTER_NO_ROO
 export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
   const table: usize = load<u32>(queue, QUEUE_DESC);
   const size = load<u32>(queue, QUEUE_VQ_SIZE);
-  const device: usize = load<u32>(queue, QUEUE_DEVICE);
   const hdrLen = load<u32>(queue, QUEUE_HDR_LEN);
   const begin = load<u32>(queue, QUEUE_LAST_AVAIL);
   let position = begin;
@@ -63,44 +56,32 @@ export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u
   let walked: u32 = 0;
   let given: u32 = 0; // chains noted as used
   walkBegin(queue);
-  while (sent < count && walked < size && given < MAX_USED_LIST) {
-    const index = positionIndex(position);
-    const wrap = positionWrap(position);
-    const desc = table + index * PACKED_DESC_SIZE;
-    const tail = atomic.load<u64>(desc, PACKED_TAIL);
-    if (packedState(tail) != availState(wrap)) break;
-    const address = load<u64>(desc);
-    const mbuf: usize = load<u32>(burst + (sent << 2));
-    const frameLen = load<u32>(mbuf, MBUF_PKT_LEN);
-    const asked = hasOffload(mbuf);
-    if (asked && !fits(queue, mbuf)) break; // the caller does in software what the guest did not negotiate
-    if (
-      (packedFlags(tail) & PACKED_F_SHAPE) == PACKED_F_WRITE &&
-      load<u16>(mbuf, MBUF_NB_SEGS) == 1 &&
-      packedLen(tail) >= hdrLen + frameLen
-    ) {
-      const id = packedId(tail);
-      if (id >= size) {
-        stopQueue(queue, STOP_HEAD);
-        break;
-      }
-      const host = translate(device, address, packedLen(tail));
-      if (host != 0) {
-        if (asked) netHeaderOut(queue, host, hdrLen, mbuf);
-        else writeNetHeader(host, hdrLen);
-        const data = <usize>load<u32>(mbuf, MBUF_BUF) + load<u32>(mbuf, MBUF_DATA_OFF);
-        copyFrame(host + hdrLen, data, frameLen);
-        mix = mixFrame(mix, expected, frameLen, data);
-        noteUsed(queue, given++, index, id, hdrLen + frameLen);
-        position = advance(position, 1, size);
-        walked++;
-        sent++;
-        continue;
-      }
+  while (sent < count && walked < size && given < MAX_NOTES) {
+    const plain = findPlain(queue, position, min(count - sent, min(size - walked, MAX_NOTES - given)), given, burst + (sent << 2));
+    for (let i: u32 = 0; i < plain; i++) {
+      const mbuf: usize = load<u32>(burst + ((sent + i) << 2));
+      const frameLen = load<u32>(mbuf, MBUF_PKT_LEN);
+      const data = <usize>load<u32>(mbuf, MBUF_BUF) + load<u32>(mbuf, MBUF_DATA_OFF);
+      const host: usize = load<u32>(noteAt(queue, given + i), NOTE_HOST);
+      copyFrame(host + hdrLen, data, frameLen);
+      if (hasOffload(mbuf)) netHeaderOut(queue, host, hdrLen, mbuf);
+      mix = mixFrame(mix, expected, frameLen, data);
+    }
+    if (plain != 0) {
+      given += plain;
+      walked += plain;
+      sent += plain;
+      position = advance(position, plain, size);
+      continue;
     }
 
-    if (given + MAX_CHAINS > MAX_USED_LIST) break;
-    const outcome = packedScatter(queue, mbuf, position, address, tail, size - walked, given);
+    const desc = table + positionIndex(position) * PACKED_DESC_SIZE;
+    const tail = atomic.load<u64>(desc, PACKED_TAIL);
+    if (packedState(tail) != availState(positionWrap(position))) break;
+    const mbuf: usize = load<u32>(burst + (sent << 2));
+    if (hasOffload(mbuf) && !fits(queue, mbuf)) break; // the caller does in software what the guest did not negotiate
+    if (given + MAX_CHAINS > MAX_NOTES) break;
+    const outcome = packedScatter(queue, mbuf, position, load<u64>(desc), tail, size - walked, given);
     if (outcome == SCATTER_WAIT) break;
     if (outcome == SCATTER_ENDLESS || outcome == SCATTER_ID) {
       stopQueue(queue, outcome == SCATTER_ID ? STOP_HEAD : STOP_CHAIN);
@@ -119,7 +100,7 @@ export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u
     walked += descs;
     if (outcome & SCATTER_BAD) {
       countDrop(queue, DROP_RX_BUFFER);
-      walkWasted(queue, frameLen - scatterLeft(queue));
+      walkWasted(queue, load<u32>(mbuf, MBUF_PKT_LEN) - scatterLeft(queue));
     } else {
       sent++;
       mix = MIXED; // large ones can afford a second look
@@ -127,15 +108,16 @@ export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u
     if (walkedEnough(queue, count)) break;
   }
 
-  if (walked != 0) {
-    store<u32>(queue, position, QUEUE_LAST_AVAIL);
-    store<u32>(queue, position, QUEUE_LAST_USED);
-    publishUsed(queue, begin, given);
-    notifyPackedDriver(lcoreId, queue, position, walked);
-  }
+  // The packets are freed before anything is published: meanwhile the last frames reach the guest's cache lines.
   if (sent != 0) {
     countFrames(queue, burst, from, sent, expected, mix);
     mbufFreeBulk(burst, sent, lcoreId);
+  }
+  if (walked != 0) {
+    store<u32>(queue, position, QUEUE_LAST_AVAIL);
+    store<u32>(queue, position, QUEUE_LAST_USED);
+    publishUsed(queue, begin, given, true);
+    notifyPackedDriver(lcoreId, queue, position, walked);
   }
   return sent;
 }

@@ -25,7 +25,8 @@ import {
   positionWrap,
 } from './packed';
 import { walkStep } from './walk';
-import { noteUsed, usedNote } from './packed-used';
+import { noteAt } from './note';
+import { noteUsed } from './packed-used';
 import { SCATTER_RUNT, scatterBegin, scatterBroken, scatterEnd, scatterLeft, scatterPiece } from './scatter';
 
 /** The packet needs more chains than the guest has posted: nothing is used. */
@@ -82,7 +83,7 @@ export function packedScatter(queue: usize, mbuf: usize, position: u32, address:
       if (chains == 0) {
         noteUsed(queue, given, first, id, 0);
         firstDescs = chainDescs;
-      } else store<u32>(usedNote(queue, given), 0); // its length
+      } else store<u32>(noteAt(queue, given), 0); // its length
       return SCATTER_BAD | (1 << 16) | firstDescs;
     }
     noteUsed(queue, given + chains, first, id, written);

@@ -15,7 +15,7 @@ export const PACKED_F_WRITE: u32 = 2;
 export const PACKED_F_INDIRECT: u32 = 4;
 export const PACKED_F_AVAIL: u32 = 0x0080;
 export const PACKED_F_USED: u32 = 0x8000;
-const PACKED_F_STATE: u32 = 0x8080;
+export const PACKED_F_STATE: u32 = 0x8080;
 /** The flags that shape a chain. */
 export const PACKED_F_SHAPE: u32 = 7;
 

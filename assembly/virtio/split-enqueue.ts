@@ -10,37 +10,33 @@ import {
   DROP_RX_BUFFER,
   MBUF_BUF,
   MBUF_DATA_OFF,
-  MBUF_NB_SEGS,
+  MAX_CHAINS,
+  MAX_NOTES,
   MBUF_PKT_LEN,
   QUEUE_AVAIL,
   QUEUE_DESC,
-  QUEUE_DEVICE,
   QUEUE_HDR_LEN,
   QUEUE_LAST_AVAIL,
-  QUEUE_LAST_USED,
-  QUEUE_USED,
   QUEUE_VQ_SIZE,
   STOP_AVAIL_AHEAD,
   STOP_HEAD,
 } from '../layout';
 import { copyFrame } from '../mem/copy';
 import { mbufFreeBulk } from '../mem/mbuf';
-import { translate } from '../mem/region';
 import { countDrop, countEach, countFrames, expectedLen, MIXED, mixFrame, stopQueue } from '../stats';
-import { fits, hasOffload, netHeaderOut, writeNetHeader } from './net-header';
+import { fits, hasOffload, netHeaderOut } from './net-header';
 import {
   AVAIL_ENTRY_SIZE,
-  DESC_F_WRITE,
   descAt,
   descTail,
   RING_ENTRIES,
   RING_IDX,
-  tailFlags,
-  tailLen,
-  USED_ENTRY_SIZE,
 } from './split';
+import { NOTE_HOST, noteAt } from './note';
 import { scatterLeft } from './scatter';
 import { notifyDriver } from './split-notify';
+import { findSplit } from './split-plain';
+import { noteChain, publishUsed } from './split-used';
 import { enqueueChains, NO_BUFFERS, NO_ROOM } from './split-scatter';
 import { walkBegin, walkedEnough, walkWasted } from './walk';
 
@@ -60,12 +56,8 @@ export function splitEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u3
 
   const mask = size - 1;
   const table: usize = load<u32>(queue, QUEUE_DESC);
-  const device: usize = load<u32>(queue, QUEUE_DEVICE);
   const hdrLen = load<u32>(queue, QUEUE_HDR_LEN);
   const availRing = avail + RING_ENTRIES;
-  const used: usize = load<u32>(queue, QUEUE_USED);
-  const usedRing = used + RING_ENTRIES;
-  const lastUsed = load<u32>(queue, QUEUE_LAST_USED);
 
   let sent: u32 = 0;
   const expected = expectedLen(queue);
@@ -73,37 +65,33 @@ export function splitEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u3
   let from: u32 = 0; // the first frame that is not counted yet
   let taken: u32 = 0;
   walkBegin(queue);
-  while (sent < count && taken < free) {
+  while (sent < count && taken < free && taken < MAX_NOTES) {
+    const plain = findSplit(queue, lastAvail + taken, min(min(count - sent, free - taken), MAX_NOTES - taken), taken, burst + (sent << 2));
+    for (let i: u32 = 0; i < plain; i++) {
+      const mbuf: usize = load<u32>(burst + ((sent + i) << 2));
+      const frameLen = load<u32>(mbuf, MBUF_PKT_LEN);
+      const data = <usize>load<u32>(mbuf, MBUF_BUF) + load<u32>(mbuf, MBUF_DATA_OFF);
+      const host: usize = load<u32>(noteAt(queue, taken + i), NOTE_HOST);
+      copyFrame(host + hdrLen, data, frameLen);
+      if (hasOffload(mbuf)) netHeaderOut(queue, host, hdrLen, mbuf);
+      mix = mixFrame(mix, expected, frameLen, data);
+    }
+    if (plain != 0) {
+      taken += plain;
+      sent += plain;
+      continue;
+    }
+
     const head = <u32>load<u16>(availRing + ((lastAvail + taken) & mask) * AVAIL_ENTRY_SIZE);
     if (head >= size) {
       stopQueue(queue, STOP_HEAD);
       break;
     }
     const mbuf: usize = load<u32>(burst + (sent << 2));
-    const frameLen = load<u32>(mbuf, MBUF_PKT_LEN);
-    const asked = hasOffload(mbuf);
-    if (asked && !fits(queue, mbuf)) break; // the caller does in software what the guest did not negotiate
+    if (hasOffload(mbuf) && !fits(queue, mbuf)) break; // the caller does in software what the guest did not negotiate
     const desc = descAt(table, head);
-    const address = load<u64>(desc);
-    const tail = descTail(desc);
-
-    // One writable buffer that holds it all, one segment: what current drivers post, and most frames are.
-    if (tailFlags(tail) == DESC_F_WRITE && load<u16>(mbuf, MBUF_NB_SEGS) == 1 && tailLen(tail) >= hdrLen + frameLen) {
-      const host = translate(device, address, tailLen(tail));
-      if (host != 0) {
-        if (asked) netHeaderOut(queue, host, hdrLen, mbuf);
-        else writeNetHeader(host, hdrLen);
-        const data = <usize>load<u32>(mbuf, MBUF_BUF) + load<u32>(mbuf, MBUF_DATA_OFF);
-        copyFrame(host + hdrLen, data, frameLen);
-        mix = mixFrame(mix, expected, frameLen, data);
-        const entry = usedRing + ((lastUsed + taken) & mask) * USED_ENTRY_SIZE;
-        store<u64>(entry, ((<u64>(hdrLen + frameLen)) << 32) | <u64>head);
-        taken++;
-        sent++;
-        continue;
-      }
-    }
-    const chains = enqueueChains(queue, mbuf, head, address, tail, taken, free);
+    if (taken + MAX_CHAINS > MAX_NOTES) break;
+    const chains = enqueueChains(queue, mbuf, head, load<u64>(desc), descTail(desc), taken, free);
     if (chains > 0) {
       taken += chains;
       sent++;
@@ -116,23 +104,20 @@ export function splitEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u3
       from = ++sent;
     } else {
       countDrop(queue, DROP_RX_BUFFER);
-      walkWasted(queue, frameLen - scatterLeft(queue));
-      store<u64>(usedRing + ((lastUsed + taken) & mask) * USED_ENTRY_SIZE, <u64>head);
-      taken++;
+      walkWasted(queue, load<u32>(mbuf, MBUF_PKT_LEN) - scatterLeft(queue));
+      noteChain(queue, taken++, head, 0);
     }
     if (walkedEnough(queue, count)) break;
   }
 
-  if (taken != 0) {
-    const usedIdx = (lastUsed + taken) & 0xffff;
-    store<u32>(queue, (lastAvail + taken) & 0xffff, QUEUE_LAST_AVAIL);
-    store<u32>(queue, usedIdx, QUEUE_LAST_USED);
-    atomic.store<u16>(used, <u16>usedIdx, RING_IDX);
-    notifyDriver(lcoreId, queue, usedIdx, taken);
-  }
+  // The packets are freed before anything is published: meanwhile the last frames reach the guest's cache lines.
   if (sent != 0) {
     countFrames(queue, burst, from, sent, expected, mix);
     mbufFreeBulk(burst, sent, lcoreId);
+  }
+  if (taken != 0) {
+    const usedIdx = publishUsed(queue, taken, true);
+    notifyDriver(lcoreId, queue, usedIdx, taken);
   }
   return sent;
 }

@@ -3,12 +3,11 @@
  * mbuf segments, and several chains with mergeable buffers.
  */
 import {
+  MAX_CHAINS,
   QUEUE_AVAIL,
   QUEUE_DESC,
   QUEUE_DEVICE,
   QUEUE_LAST_AVAIL,
-  QUEUE_LAST_USED,
-  QUEUE_USED,
   QUEUE_VQ_FLAGS,
   QUEUE_VQ_SIZE,
   STOP_HEAD,
@@ -31,8 +30,8 @@ import {
   tailFlags,
   tailLen,
   tailNext,
-  USED_ENTRY_SIZE,
 } from './split';
+import { noteChain } from './split-used';
 
 /** The packet needs more chains than the guest has posted: nothing is used, try again later. */
 export const NO_BUFFERS: i32 = 0;
@@ -43,7 +42,7 @@ export const BAD_BUFFER: i32 = -2;
 
 /**
  * Writes the packet `mbuf` into the chain that begins with (`head`, `address`, `tail`), the `taken`th of `free`, and into
- * those after it. Returns how many chains it filled, their used entries written but not published; or NO_BUFFERS,
+ * those after it. Returns how many chains it filled, their noted from `taken` on; or NO_BUFFERS,
  * NO_ROOM, BAD_BUFFER. Each chain is walked at most as far as its table has entries.
  */
 export function enqueueChains(
@@ -60,9 +59,7 @@ export function enqueueChains(
   const mask = size - 1;
   const flagsOfQueue = load<u32>(queue, QUEUE_VQ_FLAGS);
   const availRing = <usize>load<u32>(queue, QUEUE_AVAIL) + RING_ENTRIES;
-  const usedRing = <usize>load<u32>(queue, QUEUE_USED) + RING_ENTRIES;
   const firstAvail = load<u32>(queue, QUEUE_LAST_AVAIL) + taken;
-  const firstUsed = load<u32>(queue, QUEUE_LAST_USED) + taken;
   scatterBegin(queue, mbuf);
   let chains: u32 = 0;
 
@@ -101,10 +98,9 @@ export function enqueueChains(
       tail = descTail(desc);
     }
 
-    store<u64>(usedRing + ((firstUsed + chains) & mask) * USED_ENTRY_SIZE, ((<u64>written) << 32) | <u64>head);
-    chains++;
+    noteChain(queue, taken + chains++, head, written);
     if (scatterLeft(queue) == 0) break;
-    if ((flagsOfQueue & VQ_MERGEABLE) == 0 || scatterBroken(queue)) return NO_ROOM;
+    if ((flagsOfQueue & VQ_MERGEABLE) == 0 || scatterBroken(queue) || chains == MAX_CHAINS) return NO_ROOM;
     if (taken + chains == free) return chains == size ? NO_ROOM : NO_BUFFERS; // there will never be more than the whole ring
     head = <u32>load<u16>(availRing + ((firstAvail + chains) & mask) * AVAIL_ENTRY_SIZE);
     if (head >= size) {

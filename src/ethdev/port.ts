@@ -75,6 +75,9 @@ export interface ProbeOptions {
   readonly driver?: Driver;
 }
 
+/** The least that fits a receive mbuf: a frame's headers lie in its first segment (dev_info.min_rx_bufsize). */
+const MIN_RX_DATA_ROOM_BYTES = 64;
+
 /**
  * A port. Make one with `Port.probe(eal, 'net_vhost0,iface=/run/vm0.sock')`, then configure, set up its queues and start it:
  *
@@ -230,6 +233,12 @@ export class Port extends EventEmitter<PortEvents> {
       throw new ViaductError(
         'ERR_INVALID_ARGUMENT',
         `${this.label}: rx queue ${queue}: an mbuf pool is needed: rxQueueSetup(${queue}, { mempool })`,
+      );
+    }
+    if (pool.dataRoomBytes < MIN_RX_DATA_ROOM_BYTES) {
+      throw new ViaductError(
+        'ERR_INVALID_ARGUMENT',
+        `${this.label}: rx queue ${queue}: the mbufs of mempool ${pool.name} have room for ${pool.dataRoomBytes} bytes: give a pool with dataRoomBytes of ${MIN_RX_DATA_ROOM_BYTES} or more`,
       );
     }
     const { rxDescriptors, rxOffloadCapabilities, rxQueueOffloadCapabilities = [] } = this.#device.info();

@@ -220,6 +220,9 @@ t.test('a driver that refuses leaves the port as it was', async (t) => {
   t.throws(() => port.rxQueueSetup(0, { mempool }), /rxQueueSetup failed/);
   await t.rejects(port.start(), { message: /rx queue 0 is not set up/ });
   spy.fails.delete('rxQueueSetup');
+  const narrow = Mempool.createPktmbuf(eal, { name: 'narrow', count: 8, dataRoomBytes: 63 });
+  t.throws(() => port.rxQueueSetup(0, { mempool: narrow }), /mempool narrow have room for 63 bytes: .*64 or more/);
+  narrow.free();
   port.rxQueueSetup(0, { mempool });
   port.txQueueSetup(0);
   spy.fails.add('start');

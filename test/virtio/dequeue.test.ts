@@ -155,4 +155,24 @@ for (const layout of LAYOUTS) {
     t.ok(total >= 140_000, 'all of them');
     rig.check();
   });
+
+  t.test(`${layout}: the largest burst, across the ring's end, from two regions in turn`, async (t) => {
+    const { tx: ring } = rig.boot({ layout, ringSize: layout === 'split' ? 1024 : 1021 });
+    const sent = (count: number) => {
+      const frames = Array.from({ length: count }, (_, i) => frameOf(i, 60 + i));
+      const plan = { cuts: [], headerApart: false, indirect: false };
+      for (const frame of frames) offer(ring, { ...plan, frameLen: frame.length }, frame, 12);
+      ring.publish();
+      return frames;
+    };
+    for (const count of [512, 400, 512]) {
+      const frames = sent(count);
+      const got = rig.receive(512);
+      t.equal(got.length, count);
+      for (const [i, frame] of frames.entries()) same(got[i], frame, `frame ${i}`);
+      while (ring.takeUsed());
+      t.equal(ring.inFlight, 0);
+    }
+    rig.check();
+  });
 }

@@ -219,4 +219,23 @@ for (const layout of LAYOUTS) {
     t.equal(rig.packets(rig.txQueue), total);
     rig.check();
   });
+
+  t.test(`${layout}: the largest burst, plain packets and large ones in turn`, async (t) => {
+    const { rx: ring } = rig.boot({ layout, ringSize: 1024, mergeable: true });
+    const address = guest.guestAddress(guest.allocate(2048));
+    for (let i = 0; i < 1024; i++) ring.addOne(address, 2048, true);
+    ring.publish();
+    // two buffers for each fourth packet: 640 in all
+    const lengths = Array.from({ length: 512 }, (_, i) => (i % 4 === 3 ? 3000 : 60));
+    t.equal(rig.send(...lengths.map((length, i) => rig.packet(frameOf(i, length), [Math.min(length, 2000)]))), 512);
+    let used = 0;
+    let bytes = 0;
+    for (; ring.takeUsed(); used++) bytes += ring.usedLength;
+    t.equal(used, 640);
+    t.equal(
+      bytes,
+      lengths.reduce((sum, length) => sum + length + 12, 0),
+    );
+    rig.check();
+  });
 }
