@@ -1,24 +1,23 @@
 /**
  * Viaduct's vhost backend against DPDK's own, side by side: `npm run bench:dpdk`.
  *
- * One dpdk-testpmd with net_virtio_user plays the guest, forwards (io) on one core, and looks at nothing: its rate is the
- * back end's. The two back ends alternate, each forwarding (io) on the other core, and the order within a pair alternates
- * too: a machine's speed drifts, so that only ratios of neighbouring runs mean anything. A row is what the client asks for:
- * the kind of ring, mergeable buffers, in-order use, its vector path. DPDK's net_vhost offers all of these by itself.
+ * A dpdk-testpmd with net_virtio_user plays the guest of both (dpdk-site.ts), forwards (io) on one core, and looks at nothing.
+ * The two back ends alternate, each forwarding (io) on the other core, and the order within a pair alternates too. A machine's
+ * speed drifts, most of all the way between its two cores; so a pair takes some three seconds, and only ratios of
+ * neighbouring measurements mean anything. A row is what the client asks for: the kind of ring, mergeable buffers, in-order use,
+ * its vector path. DPDK's net_vhost offers all of these by itself.
  *
  * Ends with status 0 whatever the ratio is; 1 if something failed to run; 2 if the machine lacks something.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { dirname } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { haveTestpmd, Testpmd } from '../../test/support/dpdk.js';
+import { haveTestpmd } from '../../test/support/dpdk.js';
 import { reserveHugepages } from '../../test/support/hugepages.js';
 import { Lab } from '../../test/support/lab.js';
-import { startViaductTestpmd } from '../../test/support/viaduct.js';
-
-type Backend = 'viaduct' | 'dpdk';
+import { BACKENDS, type Backend, MEMORY_MIB, type Reading, Site } from './dpdk-site.js';
+import { median } from './median.js';
 
 /** What the client asks for, in devargs of net_virtio_user. */
 const ROWS = {
@@ -50,26 +49,22 @@ interface Options {
   readonly json: string;
 }
 
-interface Result {
+interface Result extends Readonly<Record<Backend, Reading[]>> {
   readonly row: Row;
   readonly frameBytes: number;
-  readonly viaductPps: number[];
-  readonly dpdkPps: number[];
 }
 
 const USAGE = `Usage: npm run bench:dpdk -- [--rows LIST] [--sizes LIST] [--pairs N] [--seconds N] [--json FILE]
   --rows LIST    what the client asks for, or "all"; default ${DEFAULT_ROWS.join(',')}
 ${ALL_ROWS.map((row) => `                   ${row.padEnd(15)} ${ROWS[row]}`).join('\n')}
   --sizes LIST   frame sizes in bytes, default 64,256,1024,1518
-  --pairs N      alternating pairs of runs, default 3
-  --seconds N    length of each measurement, default 2
+  --pairs N      alternating pairs of measurements, default 5
+  --seconds N    length of each measurement, default 1
   --json FILE    where the figures go, default bench/results/dpdk-DATE.json`;
 
-const WARM_UP_MS = 500;
-/** Start and end of the two processes of a run, for the time that is told beforehand. */
-const START_UP_MS = 3_500;
-const MEMORY_MIB = 512;
-const CLIENT_MAC = '00:11:22:33:44:10';
+/** Start and end of a row's processes, and what a measurement takes besides its seconds: for the time that is told beforehand. */
+const ROW_MS = 5_000;
+const MEASUREMENT_MS = 500;
 
 function parse() {
   try {
@@ -77,8 +72,8 @@ function parse() {
       options: {
         rows: { type: 'string', default: DEFAULT_ROWS.join(',') },
         sizes: { type: 'string', default: '64,256,1024,1518' },
-        pairs: { type: 'string', default: '3' },
-        seconds: { type: 'string', default: '2' },
+        pairs: { type: 'string', default: '5' },
+        seconds: { type: 'string', default: '1' },
         json: { type: 'string', default: `bench/results/dpdk-${new Date().toISOString().replaceAll(':', '-')}.json` },
         help: { type: 'boolean', default: false },
       },
@@ -120,99 +115,68 @@ function checkMachine(): void {
   if (cpus().length < 2) fail('needs two CPUs, one for each side');
 }
 
-function startBackend(lab: Lab, kind: Backend, socket: string, hugeDir: string): Promise<Testpmd> {
-  const vdev = [`net_vhost0,iface=${socket},queues=1`];
-  const args = ['--forward-mode=io', '-a'];
-  const lcores = '0@0,1@1';
-  if (kind === 'viaduct') return startViaductTestpmd(lab, kind, { vdev, args, lcores, memoryMiB: MEMORY_MIB });
-  return Testpmd.start(lab, kind, { vdev, args, lcores, hugeDir, memoryMiB: MEMORY_MIB });
-}
-
-/** Rate of the client in packets a second, for each size. */
-async function run(lab: Lab, kind: Backend, row: Row, hugeDir: string, opts: Options): Promise<number[]> {
-  const socket = lab.path(`${kind}.sock`);
-  const backend = await startBackend(lab, kind, socket, hugeDir);
-  const client = await Testpmd.start(lab, 'client', {
-    vdev: [`net_virtio_user0,mac=${CLIENT_MAC},path=${socket},queue_size=256,${ROWS[row]}`],
-    lcores: '0@1,1@0',
-    hugeDir,
-    memoryMiB: MEMORY_MIB,
-    // DPDK takes its packed vector path (AVX-512) only where this allows it.
-    eal: ['--force-max-simd-bitwidth=512', '--log-level=pmd.net.virtio.init:info'],
-  });
-  dpdkVersion = client.version;
-  const paths = [...client.peer.outputSince(0).matchAll(/virtio: using (.*) path on port 0/g)].map(
-    (match) => match[1]!,
-  );
-  clientPaths.set(row, paths);
-  await client.run('set fwd io');
-  const rates: number[] = [];
-  for (const size of opts.sizes) {
-    await client.run(`set txpkts ${size}`);
-    await client.run('start tx_first 32');
-    await sleep(WARM_UP_MS);
-    const before = await client.stats();
-    await sleep(opts.seconds * 1000);
-    const after = await client.stats();
-    await client.run('stop');
-    const packets = after.rxPackets - before.rxPackets;
-    const meanBytes = (after.rxBytes - before.rxBytes) / packets;
-    const what = `${row}, ${kind}, ${size} B`;
-    if (packets === 0) throw new Error(`${what}: nothing came back\n${backend.peer.tail()}`);
-    // Frames of the size before that are still under way would make the figure something else.
-    if (Math.abs(meanBytes - size) > 0.5) throw new Error(`${what}: frames of ${meanBytes} B on average`);
-    rates.push(after.rxPps);
-  }
-  await client.quit();
-  await backend.quit();
-  return rates;
-}
-
 /** All pairs of a row. */
-async function measure(lab: Lab, row: Row, hugeDir: string, opts: Options): Promise<Result[]> {
-  const results: Result[] = opts.sizes.map((frameBytes) => ({ row, frameBytes, viaductPps: [], dpdkPps: [] }));
-  for (let pair = 0; pair < opts.pairs; pair++) {
-    const order: readonly Backend[] = pair % 2 === 0 ? ['viaduct', 'dpdk'] : ['dpdk', 'viaduct'];
-    for (const kind of order) {
-      const rates = await run(lab, kind, row, hugeDir, opts);
-      const shown = rates.map((rate, index) => `${opts.sizes[index]} B ${(rate / 1e6).toFixed(2)}`).join('  ');
-      console.log(`${row.padEnd(14)}  pair ${pair + 1} of ${opts.pairs}  ${kind.padEnd(7)}  Mpps: ${shown}`);
-      rates.forEach((rate, index) => {
-        results[index]![kind === 'viaduct' ? 'viaductPps' : 'dpdkPps'].push(rate);
-      });
-    }
+async function measure(row: Row, opts: Options): Promise<Result[]> {
+  const lab = new Lab(`bench-dpdk-${row}`);
+  let failed = true;
+  try {
+    const hugeDir = reserveHugepages(lab, 2 * MEMORY_MIB + 128);
+    const site = await Site.open(lab, ROWS[row], hugeDir);
+    dpdkVersion = site.client.version;
+    clientPaths.set(row, site.clientPaths);
+    const results: Result[] = [];
+    for (const frameBytes of opts.sizes) results.push(await measureSize(site, row, frameBytes, opts));
+    await site.close();
+    failed = false;
+    return results;
+  } finally {
+    await lab.close(failed);
+    if (failed) console.error(`${row}: logs kept in ${lab.folder}`);
   }
-  if (row.endsWith('-vector') && !clientPaths.get(row)!.some((path) => path.includes('vectorized'))) {
-    console.log(
-      `${row}: this CPU has not what DPDK's vector path needs; its client took ${clientPaths.get(row)!.join(', ')}`,
-    );
-  }
-  return results;
 }
 
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+async function measureSize(site: Site, row: Row, frameBytes: number, opts: Options): Promise<Result> {
+  const result: Result = { row, frameBytes, viaduct: [], dpdk: [] };
+  for (let pair = 0; pair < opts.pairs; pair++) {
+    const order = pair % 2 === 0 ? BACKENDS : BACKENDS.toReversed();
+    for (const kind of order) result[kind].push(await site.measure(kind, frameBytes, opts.seconds));
+  }
+  const shown = BACKENDS.map((kind) => `${kind} ${result[kind].map(({ pps }) => (pps / 1e6).toFixed(2)).join(' ')}`);
+  console.log(`${row.padEnd(14)} ${String(frameBytes).padStart(5)} B  Mpps: ${shown.join('   ')}`);
+  return result;
 }
+
+/** The client's vector path needs a CPU that has it. */
+function checkVector(row: Row): void {
+  const paths = clientPaths.get(row) ?? [];
+  if (!row.endsWith('-vector') || paths.some((path) => path.includes('vectorized'))) return;
+  console.log(`${row}: this CPU has not what DPDK's vector path needs; its client took ${paths.join(', ')}`);
+}
+
+const rates = (readings: readonly Reading[]): number[] => readings.map(({ pps }) => pps);
+const busy = (readings: readonly Reading[]): number => median(readings.map(({ clientBusy }) => clientBusy));
 
 function ratios(result: Result): number[] {
-  return result.viaductPps.map((rate, index) => rate / result.dpdkPps[index]!);
+  return result.viaduct.map(({ pps }, index) => pps / result.dpdk[index]!.pps);
 }
 
 function printTable(results: readonly Result[]): void {
-  const mpps = (rate: number) => (rate / 1e6).toFixed(2).padStart(9);
-  console.log('\nrow             frame   Viaduct      DPDK   ratio   (lowest - highest)');
-  console.log('                    B      Mpps      Mpps  median');
+  const mpps = (readings: readonly Reading[]) => (median(rates(readings)) / 1e6).toFixed(2).padStart(9);
+  const percent = (readings: readonly Reading[]) => `${(100 * busy(readings)).toFixed(0)} %`.padStart(9);
+  console.log('\n                frame       Mpps, median        ratio   (lowest - highest)      client busy');
+  console.log('row                 B   Viaduct     DPDK       median                       Viaduct     DPDK');
   for (const [index, result] of results.entries()) {
     const all = ratios(result);
     const range = `(${Math.min(...all).toFixed(2)} - ${Math.max(...all).toFixed(2)})`;
     const name = result.row === results[index - 1]?.row ? '' : result.row;
     const size = String(result.frameBytes).padStart(6);
-    const ratio = median(all).toFixed(2).padStart(8);
-    const rates = `${mpps(median(result.viaductPps))} ${mpps(median(result.dpdkPps))}`;
-    console.log(`${name.padEnd(15)}${size} ${rates}${ratio}   ${range}`);
+    const ratio = median(all).toFixed(2).padStart(13);
+    const figures = `${mpps(result.viaduct)}${mpps(result.dpdk)}${ratio}   ${range.padEnd(18)}`;
+    console.log(`${name.padEnd(15)}${size} ${figures}${percent(result.viaduct)}${percent(result.dpdk)}`);
   }
+  console.log(
+    'Where the client is busy all the time it is what limits the rate, and a quicker back end changes nothing.',
+  );
 }
 
 function saveJson(file: string, opts: Options, results: readonly Result[]): void {
@@ -228,8 +192,8 @@ function saveJson(file: string, opts: Options, results: readonly Result[]): void
       client: ROWS[result.row],
       clientPaths: clientPaths.get(result.row),
       frameBytes: result.frameBytes,
-      viaductPps: result.viaductPps,
-      dpdkPps: result.dpdkPps,
+      viaduct: result.viaduct,
+      dpdk: result.dpdk,
       ratios: ratios(result),
       medianRatio: median(ratios(result)),
     })),
@@ -241,10 +205,10 @@ function saveJson(file: string, opts: Options, results: readonly Result[]): void
 
 /** What it will do, and for how long. */
 function announce({ rows, sizes, pairs, seconds }: Options): void {
-  const runMs = START_UP_MS + sizes.length * (WARM_UP_MS + seconds * 1000);
-  const minutes = Math.max(1, Math.round((rows.length * pairs * 2 * runMs) / 60_000));
+  const rowMs = ROW_MS + sizes.length * pairs * 2 * (MEASUREMENT_MS + seconds * 1000);
+  const minutes = Math.max(1, Math.round((rows.length * rowMs) / 60_000));
   const count = (n: number, thing: string) => `${n} ${thing}${n === 1 ? '' : 's'}`;
-  const what = `${rows.join(', ')}; frames of ${sizes.join(', ')} B; ${count(pairs, 'pair')} of runs`;
+  const what = `${rows.join(', ')}; frames of ${sizes.join(', ')} B; ${count(pairs, 'pair')} of measurements`;
   console.log(`${what}: about ${count(minutes, 'minute')}`);
 }
 
@@ -255,18 +219,14 @@ const opts = options();
 checkMachine();
 announce(opts);
 const results: Result[] = [];
-const lab = new Lab('bench-dpdk');
-let failed = false;
 try {
-  const hugeDir = reserveHugepages(lab, 2 * MEMORY_MIB + 128);
-  for (const row of opts.rows) results.push(...(await measure(lab, row, hugeDir, opts)));
+  for (const row of opts.rows) {
+    results.push(...(await measure(row, opts)));
+    checkVector(row);
+  }
 } catch (error) {
-  failed = true;
   process.exitCode = 1;
   console.error(error instanceof Error ? error.message : error);
-  console.error(`logs kept in ${lab.folder}`);
-} finally {
-  await lab.close(failed);
 }
 // The rows before one that failed are worth keeping.
 if (results.length > 0) {

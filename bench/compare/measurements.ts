@@ -1,6 +1,7 @@
 /** What `npm run bench:qemu` measures between two guests, from the first one's shell. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { QemuGuest } from '../../test/support/qemu.js';
+import { median } from './median.js';
 
 export interface Measurement {
   readonly key: string;
@@ -85,11 +86,3 @@ export const MEASUREMENTS: readonly Measurement[] = [
     },
   },
 ];
-
-/** Median of the finite values; NaN if there is none. */
-export function median(values: readonly number[]): number {
-  const sorted = values.filter(Number.isFinite).sort((a, b) => a - b);
-  if (sorted.length === 0) return Number.NaN;
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-}

@@ -14,7 +14,8 @@ import { parseArgs } from 'node:util';
 import { ETHTOOL, findGuestKernel, haveStaticBusybox } from '../../test/support/initramfs.js';
 import { Lab } from '../../test/support/lab.js';
 import { haveQemu, QemuGuest } from '../../test/support/qemu.js';
-import { ADDRESS_A, ADDRESS_B, MEASUREMENTS, type Measurement, median } from './measurements.js';
+import { ADDRESS_A, ADDRESS_B, MEASUREMENTS, type Measurement } from './measurements.js';
+import { median } from './median.js';
 import { NETWORK_NAMES, NETWORKS, type Network, type NetworkName } from './networks.js';
 
 interface Options {
