@@ -50,7 +50,7 @@ interface Skip {
 
 const TEST_ROOT = dirname(fileURLToPath(import.meta.url));
 const PROJECT_ROOT = process.cwd();
-const UNIT_TIMEOUT_S = 60;
+const UNIT_TIMEOUT_S = 180;
 const E2E_TIMEOUT_S = 300;
 
 const linux: Requirement = {

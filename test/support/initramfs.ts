@@ -32,7 +32,8 @@ const PASSWD = 'root:x:0:0:root:/:/bin/sh\n';
 
 /**
  * The guest's first process: loads the modules, then runs the lines that come in on its second serial port, one after
- * another, and answers each with its output and a line `@@<exit status>`.
+ * another, and answers each with its output and a line `@@<exit status>`. A line begins with its length: under TCG the serial
+ * port has lost the beginning of one, and such a line is asked for again (`@@again`), not run.
  */
 const INIT = `#!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -45,7 +46,8 @@ ip link set lo up
 stty -F /dev/ttyS1 raw -echo
 exec </dev/ttyS1 >/dev/ttyS1 2>&1
 echo '@@ready'
-while read -r line; do
+while read -r length line; do
+  if [ "\${#line}" != "$length" ]; then printf '\\n@@again\\n'; continue; fi
   eval "$line" </dev/null
   printf '\\n@@%d\\n' $?
 done

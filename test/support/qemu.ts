@@ -104,9 +104,13 @@ export class QemuGuest {
 
   /** Runs a line of shell in the guest. Waits for its end: put long-running programs in the background. */
   async run(line: string, options: { readonly timeoutMs?: number } = {}): Promise<GuestResult> {
-    this.#output = '';
-    this.#serial?.write(`${line}\n`);
-    const match = await this.#waitFor(/\n@@(\d+)\r?\n/, options.timeoutMs ?? RUN_TIMEOUT_MS, `the end of "${line}"`);
+    const text = line.trim();
+    let match: RegExpExecArray;
+    do {
+      this.#output = '';
+      this.#serial?.write(`${text.length} ${text}\n`);
+      match = await this.#waitFor(/\n@@(\d+|again)\r?\n/, options.timeoutMs ?? RUN_TIMEOUT_MS, `the end of "${text}"`);
+    } while (match[1] === 'again');
     return { status: Number(match[1]), output: match.input.slice(0, match.index).trim() };
   }
 
