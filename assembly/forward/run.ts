@@ -16,6 +16,7 @@ import {
   ENGINE_TXONLY,
   LCORE_BASE,
   LCORE_BUSY_POLLS,
+  LCORE_NOW_US,
   LCORE_OWED_COUNT,
   LCORE_POLLS,
   LCORE_SCRATCH,
@@ -70,6 +71,7 @@ export function lcoreRun(lcoreId: u32, maxPolls: u32, idlePolls: u32, nowMs: u32
     if (first == end) break;
     let moved: u32 = 0;
     for (let stream = first; stream < end; stream += STREAM_SIZE) moved += pollStream(lcoreId, stream, burst, nowMs);
+    if (load<u32>(lcore, LCORE_OWED_COUNT) != 0) lcoreFlush(lcoreId, load<u32>(lcore, LCORE_NOW_US), 0);
     polls++;
     if (moved != 0) {
       busy++;

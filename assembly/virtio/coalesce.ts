@@ -5,6 +5,7 @@
  *   - when QUEUE_COALESCE_FRAMES entries, or half a ring's, have come together: by the burst that brings the last one;
  *   - when QUEUE_COALESCE_US microseconds have passed since the first: by the lcore's loop, whose rounds between two looks at
  *     the clock are few while anything is owed (lcoreRun, lcoreFlush);
+ *   - at the end of the lcore's round, where it only gives back what the driver sent;
  *   - before the lcore sleeps, or does anything else than to poll; at once by an lcore that is in no such loop, and by
  *     any that does not owe it itself.
  *
@@ -85,10 +86,22 @@ export function payOwed(queue: usize): void {
 }
 
 /** Device: the driver wants to hear of `entries` more used entries. Sends the notification, or owes it. */
-export function notifyOrOwe(lcoreId: u32, queue: usize, entries: u32): void {
+export function notifyOrOwe(lcoreId: u32, queue: usize, entries: u32, urgent: bool): void {
   if (load<u32>(queue, QUEUE_COALESCE) != COALESCE_OFF && postpone(lcoreId, queue, entries)) {
     countOne(queue, QUEUE_POSTPONED);
-  } else sendNotification(queue);
+  } else if (urgent || !oweUntilRoundEnds(lcoreId, queue, entries)) sendNotification(queue);
+}
+
+/**
+ * To wake a processor that sleeps takes the caller tens of microseconds. Who sent a packet can wait until it has been handed on:
+ * first its receiver is told, then, at the end of the lcore's round over its streams, the sender.
+ */
+function oweUntilRoundEnds(lcoreId: u32, queue: usize, entries: u32): bool {
+  const lcore = moderatedLcore(lcoreId);
+  if (lcore == 0 || !enlist(lcore, queue)) return false;
+  store<u32>(queue, entries, QUEUE_OWED);
+  store<u32>(queue, load<u32>(lcore, LCORE_NOW_US), QUEUE_OWED_DEADLINE); // due at the next look
+  return true;
 }
 
 /** Device: `entries` more while a notification is owed: it waits for them too, or is sent now. */

@@ -146,7 +146,7 @@ export function packedDequeue(lcoreId: u32, queue: usize, burst: usize, count: u
     store<u32>(queue, position, QUEUE_LAST_USED);
     if (load<u32>(queue, QUEUE_VQ_FLAGS) & VQ_IN_ORDER) publishBatch(queue, begin, taken);
     else publishUsed(queue, begin, taken, false);
-    notifyPackedDriver(lcoreId, queue, position, taken);
+    notifyPackedDriver(lcoreId, queue, position, taken, false);
   }
   countFrames(queue, burst, 0, received, expected, mix);
   return received;

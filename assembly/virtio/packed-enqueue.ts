@@ -117,7 +117,7 @@ export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u
     store<u32>(queue, position, QUEUE_LAST_AVAIL);
     store<u32>(queue, position, QUEUE_LAST_USED);
     publishUsed(queue, begin, given, true);
-    notifyPackedDriver(lcoreId, queue, position, walked);
+    notifyPackedDriver(lcoreId, queue, position, walked, true);
   }
   return sent;
 }

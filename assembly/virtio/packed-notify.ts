@@ -30,10 +30,10 @@ import {
   usedState,
 } from './packed';
 
-/** Device: after `entries` more are used and it moved to position `now`, interrupts the driver if it asked; perhaps later. */
-export function notifyPackedDriver(lcoreId: u32, queue: usize, now: u32, entries: u32): void {
+/** Device: after `entries` more are used and it moved to position `now`, interrupts the driver if it asked; see notifyDriver. */
+export function notifyPackedDriver(lcoreId: u32, queue: usize, now: u32, entries: u32, urgent: bool): void {
   if (isOwing(queue)) oweMore(lcoreId, queue, entries);
-  else if (wantsToHear(queue, load<u32>(queue, QUEUE_AVAIL), now)) notifyOrOwe(lcoreId, queue, entries);
+  else if (wantsToHear(queue, load<u32>(queue, QUEUE_AVAIL), now)) notifyOrOwe(lcoreId, queue, entries, urgent);
   else countSuppressed(queue);
 }
 

@@ -128,7 +128,7 @@ export function splitDequeue(lcoreId: u32, queue: usize, burst: usize, count: u3
   if (received < allocated) mempoolPutBulk(pool, lcoreId, burst + (received << 2), allocated - received);
   if (taken != 0) {
     const usedIdx = publishUsed(queue, taken, false);
-    notifyDriver(lcoreId, queue, usedIdx, taken);
+    notifyDriver(lcoreId, queue, usedIdx, taken, false);
   }
   countFrames(queue, burst, 0, received, expected, mix);
   return received;

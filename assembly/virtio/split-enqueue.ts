@@ -117,7 +117,7 @@ export function splitEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u3
   }
   if (taken != 0) {
     const usedIdx = publishUsed(queue, taken, true);
-    notifyDriver(lcoreId, queue, usedIdx, taken);
+    notifyDriver(lcoreId, queue, usedIdx, taken, true);
   }
   return sent;
 }

@@ -20,15 +20,19 @@ import {
 import { countSuppressed, isOwing, notifyOrOwe, oweMore, payOwed, sendNotification } from './coalesce';
 import { availEventAt, needEvent, RING_F_NO_NOTIFY, RING_FLAGS_FIELD, RING_IDX, usedEventAt } from './split';
 
-/** Device: after used.idx became `now`, by `entries` more, interrupts the driver if it asked for it; perhaps later. */
-export function notifyDriver(lcoreId: u32, queue: usize, now: u32, entries: u32): void {
+/**
+ * Device: after used.idx became `now`, by `entries` more, interrupts the driver if it asked for it; perhaps later. `urgent`: they
+ * bring it packets, and do not just give back what it sent.
+ */
+export function notifyDriver(lcoreId: u32, queue: usize, now: u32, entries: u32, urgent: bool): void {
   if (isOwing(queue)) {
     oweMore(lcoreId, queue, entries);
     return;
   }
   const avail: usize = load<u32>(queue, QUEUE_AVAIL);
-  if (wantsToHear(queue, avail, usedEventAt(avail, load<u32>(queue, QUEUE_VQ_SIZE)), now)) notifyOrOwe(lcoreId, queue, entries);
-  else countSuppressed(queue);
+  if (wantsToHear(queue, avail, usedEventAt(avail, load<u32>(queue, QUEUE_VQ_SIZE)), now)) {
+    notifyOrOwe(lcoreId, queue, entries, urgent);
+  } else countSuppressed(queue);
 }
 
 /** Driver: after avail.idx became `now`, kicks the device if it asked for it. */

@@ -58,11 +58,12 @@ async function runLoop(poller: Poller, habits: JobHabits, pollMode: boolean): Pr
   for (;;) {
     const outcome = poller(habits.sliceMs);
     if (outcome === 'stopped') return;
+    // The turn comes before the sleep: what ends a sleep is a packet, and that does not wait for the event loop.
+    if (performance.now() - lastTurn >= habits.sliceMs) {
+      await turn();
+      lastTurn = performance.now();
+    }
     if (outcome === 'idle' && !pollMode) await habits.idle();
-    const now = performance.now();
-    if (now - lastTurn < habits.sliceMs) continue;
-    await turn();
-    lastTurn = performance.now();
   }
 }
 

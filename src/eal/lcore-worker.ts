@@ -48,6 +48,7 @@ function start(data: LcoreWorkerData): void {
   const { lcoreId } = data;
   const { os } = data.cpus ? loadOs() : {};
   if (os && data.cpus) os.pinThread(data.cpus);
+  if (!data.pollMode) os?.useShortSlices();
   const memory = hostMemory(data.sharedMemory, data.endAddress);
   const wasm = instantiate(data.module, data.sharedMemory, os ? (fd) => (os.signal(fd) ? 0 : 1) : () => 0);
   const { pollMode, idlePolls } = data;

@@ -6,8 +6,19 @@ import type { Os } from './types.js';
 const MASK_BYTES = 1024;
 const MASK_CPUS = MASK_BYTES * 8;
 
-/** The part of Os that says where the calling thread runs. */
-export function cpuFunctions(libc: Libc): Pick<Os, 'pinThread' | 'threadCpus'> {
+/** System calls by architecture: sched_setattr, sched_getattr. */
+const SCHED_CALLS: Readonly<Record<string, readonly [set: number, get: number]>> = {
+  x64: [314, 315],
+  arm64: [274, 275],
+};
+/** struct sched_attr: u32 size, u32 policy, u64 flags, i32 nice, u32 priority, u64 runtime, u64 deadline, u64 period. */
+const SCHED_ATTR_SIZE = 48;
+const SCHED_RUNTIME = 24;
+/** The shortest slice that the kernel gives, nanoseconds. */
+const SHORT_SLICE_NS = 100_000n;
+
+/** The part of Os that says where and how the calling thread runs. */
+export function cpuFunctions(libc: Libc): Pick<Os, 'pinThread' | 'threadCpus' | 'useShortSlices'> {
   const mask = allocateScratch(libc, MASK_BYTES);
 
   const threadCpus = (): number[] => {
@@ -30,6 +41,16 @@ export function cpuFunctions(libc: Libc): Pick<Os, 'pinThread' | 'threadCpus'> {
 
   return {
     threadCpus,
+    useShortSlices() {
+      const calls = SCHED_CALLS[process.arch];
+      if (calls === undefined) return false;
+      const [set, get] = calls;
+      const attributes = allocateScratch(libc, SCHED_ATTR_SIZE);
+      if (libc.syscall(get, 0, attributes.address, SCHED_ATTR_SIZE, 0) !== 0) return false;
+      // before Linux 6.12 the field means nothing for an ordinary thread
+      attributes.view.setBigUint64(SCHED_RUNTIME, SHORT_SLICE_NS, true);
+      return libc.syscall(set, 0, attributes.address, 0, 0) === 0;
+    },
     pinThread(cpu) {
       const wanted = typeof cpu === 'number' ? [cpu] : cpu;
       const valid = wanted.length > 0 && wanted.every((c) => Number.isInteger(c) && c >= 0 && c < MASK_CPUS);

@@ -29,6 +29,8 @@ export interface Libc {
   recvmsg(fd: number, message: bigint, flags: number): number;
   sched_setaffinity(pid: number, size: number, mask: bigint): number;
   sched_getaffinity(pid: number, size: number, mask: bigint): number;
+  /** For calls that the C library has no name for: sched_getattr, sched_setattr. */
+  syscall(number: number, pid: number, attributes: bigint, third: number, flags: number): number;
   /** errno of the last failed call, as its name. */
   errnoName(): string;
   addressOf(bytes: Uint8Array): bigint;
@@ -66,6 +68,7 @@ const DECLARATIONS: Readonly<Record<string, string>> = {
   recvmsg: 'int64 recvmsg(int, uint64, int)',
   sched_setaffinity: 'int sched_setaffinity(int, size_t, uint64)',
   sched_getaffinity: 'int sched_getaffinity(int, size_t, uint64)',
+  syscall: 'long syscall(long, long, uint64, long, long)',
 };
 
 /** Binds the C library, or undefined when koffi is not installed or has no binary for this platform. */

@@ -46,6 +46,11 @@ export interface Os {
   receiveMessage(fd: number, into: Uint8Array, maxFds: number): { length: number; fds: number[]; truncated: boolean };
   /** Pins the calling thread to a CPU, or to a set. Throws ERR_INVALID_ARGUMENT with the list of allowed CPUs. */
   pinThread(cpu: number | readonly number[]): void;
+  /**
+   * Asks the scheduler to give the calling thread its share of the CPU in short slices: woken up, it runs soon, also where
+   * another thread is in the middle of its slice. It gets no more of the CPU altogether. False where the kernel does not take it.
+   */
+  useShortSlices(): boolean;
   /** CPUs that the calling thread may run on. A new thread inherits them from the one that starts it. */
   threadCpus(): number[];
   /**

@@ -19,6 +19,7 @@ import {
   RUN_STOPPED,
 } from '../../assembly/layout.js';
 import type { WasmExports } from '../../src/eal/exports.js';
+import { runJob } from '../../src/eal/lcore-job.js';
 import { functionPoller, type LcoreThread, Sleeper, streamPoller, wakeLcore } from '../../src/eal/lcore-loop.js';
 import { hostMemory, readCounter } from '../../src/eal/memory.js';
 import { loadOs, type Os } from '../../src/os/index.js';
@@ -64,6 +65,31 @@ t.test('streams: busy until the slice is over, idle, stopped', async (t) => {
   t.equal(poll(10_000), 'stopped');
   t.equal(calls.length, 4);
   t.ok(calls.every(([id, rounds, idle]) => id === ID && rounds! >= 1000 && idle === 10));
+});
+
+t.test('what ends a sleep is polled at once, before the event loop has its turn', async (t) => {
+  const events: string[] = [];
+  const thread = fakeThread({
+    lcoreRun: () => {
+      events.push('poll');
+      return events.length < 12 ? RUN_IDLE : RUN_STOPPED;
+    },
+  });
+  const sliceMs = 1;
+  const idle = () => {
+    const end = performance.now() + 2 * sliceMs; // a long sleep: the event loop's turn is due
+    while (performance.now() < end);
+    setImmediate(() => events.push('turn'));
+    events.push('slept');
+  };
+  await runJob(thread, { kind: 'streams' }, { sliceMs, idle }, () => {});
+  const afterSleep = events.filter((_, i) => events[i - 1] === 'slept');
+  t.ok(afterSleep.length > 2);
+  t.ok(
+    afterSleep.every((event) => event === 'poll'),
+    events.join(' '),
+  );
+  t.ok(events.includes('turn'), 'but it has its turn before the next sleep');
 });
 
 t.test('streams: --poll never asks to hear about idleness', async (t) => {

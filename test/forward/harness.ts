@@ -72,6 +72,8 @@ export class Bench implements MemzoneContext {
   readonly memzones: Memzones;
   readonly wasm: WasmExports;
   readonly lcoreId = LCORE;
+  /** What happens when the module signals a descriptor. */
+  notified: (fd: number) => void = () => {};
   readonly pool: Mempool;
   readonly #burst: Burst;
   #zones = 0;
@@ -81,7 +83,10 @@ export class Bench implements MemzoneContext {
     this.memory = hostMemory(shared, HOST_BYTES);
     markInitialised(this.memory);
     this.memzones = new Memzones(this.memory);
-    this.wasm = instantiate(compileModule(), shared, () => {});
+    this.wasm = instantiate(compileModule(), shared, (fd) => {
+      this.notified(fd);
+      return 0;
+    });
     this.pool = Mempool.createPktmbuf(this, { name: 'bench', count: mbufs, dataRoomBytes, cacheSize: 32 });
     this.#burst = Burst.create(this, MAX_BURST);
     this.set(this.lcore + LCORE_SCRATCH, this.reserve(MAX_BURST * 4));

@@ -1,4 +1,5 @@
 import { ftruncateSync, readFileSync, readSync, writeSync } from 'node:fs';
+import { release } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import t from 'tap';
 import { loadOs } from '../../src/os/index.js';
@@ -120,6 +121,18 @@ t.test('threads are pinned; a CPU that is not there is refused with those that a
   t.throws(() => os!.pinThread([before[0]!, 8000]), { code: 'ERR_INVALID_ARGUMENT' });
   os!.pinThread(before);
   t.same(os!.threadCpus(), before);
+});
+
+t.test('short slices, where the kernel knows them; nothing else of the thread changes', { skip }, async (t) => {
+  const policy = () => /policy\s*:\s*(\d+)/.exec(readFileSync('/proc/self/sched', 'utf8'))?.[1];
+  const before = policy();
+  const taken = os!.useShortSlices();
+  t.equal(policy(), before);
+  const slice = /se\.slice\s*:\s*(\d+)/.exec(readFileSync('/proc/self/sched', 'utf8'))?.[1];
+  const [major = 0, minor = 0] = release().split('.').map(Number);
+  if (slice === undefined || major < 6 || (major === 6 && minor < 12))
+    t.comment('this kernel knows no slices of threads');
+  else t.same([taken, slice], [true, '100000'], '100 us');
 });
 
 t.test('a worker thread has services of its own', { skip }, async (t) => {

@@ -6,12 +6,15 @@ import fc from 'fast-check';
 import t from 'tap';
 import {
   COALESCE_ADAPTIVE,
+  COALESCE_OFF,
   COALESCE_ON,
+  ENGINE_IO,
   LCORE_BASE,
   LCORE_MODERATED,
   LCORE_OWED_COUNT,
   LCORE_SIZE,
   LOCK_CONTROL,
+  QUEUE_CALL_FD,
   QUEUE_COALESCE,
   QUEUE_COALESCE_FRAMES,
   QUEUE_COALESCE_US,
@@ -20,8 +23,9 @@ import {
   QUEUE_OWED,
   QUEUE_RUN,
 } from '../../assembly/layout.js';
-import type { Eal } from '../../src/index.js';
-import { type NotifyRing, openNotifyLab } from './notify-rig.js';
+import { Burst, type Eal } from '../../src/index.js';
+import { Bench } from '../forward/harness.js';
+import { NotifyRing, openNotifyLab } from './notify-rig.js';
 
 const USECS = 50;
 
@@ -122,6 +126,7 @@ t.test('adaptive: a quiet ring is told at once, a busy one rarely', async (t) =>
     for (let i = 0; i < 500; i++) {
       ring.arm();
       ring.pass(1);
+      loop.look(0); // the lcore's round ends
       t.equal(ring.counts().sent, i + 1) || t.bailout();
       loop.look(20);
     }
@@ -147,6 +152,33 @@ t.test('adaptive: a quiet ring is told at once, a busy one rarely', async (t) =>
     t.equal(ring.counts().sent, notified + 50);
   }
 });
+
+for (const packed of [false, true]) {
+  t.test(`first the receiver, then the sender is told, ${packed ? 'packed' : 'split'} ring`, async (t) => {
+    const bench = new Bench();
+    const out = bench.ringPort(3);
+    const context = { ...bench, mainLcoreId: bench.lcoreId };
+    const ring = new NotifyRing(context, bench.pool, Burst.create(bench, 64), 40, { packed, size: 64, eventIdx: true });
+    ring.write(QUEUE_CALL_FD, 77);
+    bench.set(bench.lcore + LCORE_MODERATED, 1);
+    bench.streams({ engine: ENGINE_IO, rxPort: 40, txPort: out.id });
+    const told: { fd: number; handedOn: number }[] = [];
+    bench.notified = (fd) => told.push({ fd, handedOn: out.tx[0]!.count });
+    for (const policy of [COALESCE_OFF, COALESCE_ADAPTIVE]) {
+      coalesce(ring, policy);
+      ring.arm();
+      ring.offer(5);
+      bench.run(0, 1);
+      t.strictSame(told.splice(0), [{ fd: 77, handedOn: 5 }], 'told in the same round, after the packets went on');
+      t.equal(bench.collect(out).length, 5);
+    }
+    bench.set(bench.lcore + LCORE_MODERATED, 0);
+    ring.arm();
+    ring.offer(1);
+    bench.run(0, 1);
+    t.strictSame(told, [{ fd: 77, handedOn: 0 }], 'at once by an lcore that makes no promise');
+  });
+}
 
 t.test('a guest that polls is not owed anything', async (t) => {
   const lab = await openNotifyLab(t);

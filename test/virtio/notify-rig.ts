@@ -57,6 +57,9 @@ export interface Counts {
   readonly postponed: number;
 }
 
+/** The parts of an Eal that a ring needs. */
+export type NotifyContext = Pick<Eal, 'memory' | 'memzones' | 'wasm' | 'mainLcoreId'>;
+
 export async function openNotifyLab(t: Test) {
   const eal = await Eal.init({ memoryMiB: 32, logger: silentLogger });
   t.teardown(() => eal.cleanup());
@@ -69,7 +72,7 @@ export async function openNotifyLab(t: Test) {
 export class NotifyRing {
   readonly queue: number;
   readonly options: RingOptions;
-  readonly #eal: Eal;
+  readonly #eal: NotifyContext;
   readonly #burst: Burst;
   readonly #port: number;
   readonly #desc: number;
@@ -79,7 +82,7 @@ export class NotifyRing {
   /** Free-running count of entries; the ring's position follows from it. */
   #count = 0;
 
-  constructor(eal: Eal, mempool: Mempool, burst: Burst, port: number, options: RingOptions) {
+  constructor(eal: NotifyContext, mempool: Mempool, burst: Burst, port: number, options: RingOptions) {
     this.#eal = eal;
     this.#burst = burst;
     this.#port = port;
@@ -189,6 +192,14 @@ export class NotifyRing {
 
   /** Guest sends `frames`, the port receives them in one burst on lcore `lcoreId`. Returns how many it took. */
   pass(frames: number, lcoreId = this.#eal.mainLcoreId): number {
+    this.offer(frames);
+    const taken = this.#eal.wasm.rxBurst(lcoreId, this.#port, 0, this.#burst.address, frames);
+    this.#burst.free(0, taken);
+    return taken;
+  }
+
+  /** Guest sends `frames`. */
+  offer(frames: number): void {
     const { u16, u32 } = this.#eal.memory;
     for (let i = 0; i < frames; i++) {
       if (!this.options.packed) continue;
@@ -199,9 +210,6 @@ export class NotifyRing {
     }
     this.#count += frames;
     if (!this.options.packed) u16[(this.#avail + 2) >>> 1] = this.position(this.#count);
-    const taken = this.#eal.wasm.rxBurst(lcoreId, this.#port, 0, this.#burst.address, frames);
-    this.#burst.free(0, taken);
-    return taken;
   }
 
   counts(): Counts {
