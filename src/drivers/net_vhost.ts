@@ -24,7 +24,15 @@ import {
 import type { Devarg, Devargs } from './devargs.js';
 import { VIRTQUEUE_OFFLOADS } from './eth-offloads.js';
 import { type InprocLink, inprocName, joinInproc } from './inproc.js';
-import type { Driver, DriverInfo, DriverPort, PortSlot, VirtqueueInfo } from './types.js';
+import {
+  type Coalescing,
+  type Driver,
+  type DriverInfo,
+  type DriverPort,
+  MAX_COALESCE_US,
+  type PortSlot,
+  type VirtqueueInfo,
+} from './types.js';
 import { ControlPlane, type ControlPort, type ControlPortHandlers } from './vhost/control.js';
 import { IdentityMemory } from './vhost/memory.js';
 import { VhostDevice } from './vhost/vhost-device.js';
@@ -35,12 +43,18 @@ const SPEED_MBPS = 10_000;
 const MIN_MTU = 68;
 const MAX_MTU = 65_535;
 
+/** A lone packet is told of at once; under load 16 packets and more share a notification: docs/performance.md. */
+const COALESCING = { usecs: 50, frames: 64, adaptive: true } as const;
+
 const DEVARGS: readonly Devarg[] = [
   { key: 'iface', help: 'path of the UNIX socket, or inproc:NAME' },
   { key: 'queues', help: 'queue pairs (default 1)' },
   { key: 'client', help: '1: connect to the socket instead of listening (default 0)' },
   { key: 'mtu', help: 'largest MTU that the guest may be told (VIRTIO_NET_F_MTU); not offered by default' },
   { key: 'tso', help: '1: the guest may send and receive packets larger than its MTU (default 0, as in DPDK)' },
+  { key: 'coalesce-usecs', help: 'microseconds that an interrupt may be put off (default 50; 0: never)' },
+  { key: 'coalesce-frames', help: 'packets that end the wait (default 64)' },
+  { key: 'coalesce-adaptive', help: '0: put off without load too (default 1)' },
   { key: 'legacy-ol-flags', help: '0 or 1, no difference: mbuf flags are always the ones that txBurst takes' },
   { key: 'ext-buffer', help: '0 or 1, no difference: long frames come as chained mbufs' },
   { key: 'linear-buffer', help: '0 only: long frames come as chained mbufs' },
@@ -62,6 +76,7 @@ interface Settings {
   readonly queuePairs: number;
   readonly client: boolean;
   readonly features: bigint;
+  readonly coalescing: Coalescing;
 }
 
 function settingsOf(args: Devargs): Settings {
@@ -77,6 +92,11 @@ function settingsOf(args: Devargs): Settings {
     queuePairs: args.integer('queues', 1, 1, MAX_QUEUE_PAIRS),
     client: args.flag('client'),
     features: offers | (mtu > 0 ? VIRTIO_NET_F_MTU : 0n),
+    coalescing: {
+      usecs: args.integer('coalesce-usecs', COALESCING.usecs, 0, MAX_COALESCE_US),
+      frames: args.integer('coalesce-frames', COALESCING.frames, 1, MAX_VRING_SIZE),
+      adaptive: args.flag('coalesce-adaptive', COALESCING.adaptive),
+    },
   };
 }
 
@@ -135,6 +155,7 @@ class VhostPort implements DriverPort {
       txDescriptors: limits,
       ...VIRTQUEUE_OFFLOADS,
       speedMbps: SPEED_MBPS,
+      coalescing: this.#settings.coalescing,
       driverInfo: {
         iface: path,
         mode: inprocName(path) !== undefined ? 'in-process' : client ? 'client' : 'server',

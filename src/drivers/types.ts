@@ -131,6 +131,18 @@ export interface PortSlot {
 }
 
 /** rte_eth_dev_info: the part that the driver knows. */
+/** When a guest is interrupted: notification coalescing in the manner of `ethtool -C`. */
+export interface Coalescing {
+  /** Microseconds that a notification may be put off, 0 = never put off: `rx-usecs`. At most MAX_COALESCE_US. */
+  readonly usecs: number;
+  /** Packets that end the wait: `rx-frames`. Half a ring ends it in any case, so 32768 means no other limit. */
+  readonly frames: number;
+  /** Wait only under load, where a wait would join 16 packets or more: `adaptive-rx on`. */
+  readonly adaptive: boolean;
+}
+
+export const MAX_COALESCE_US = 10_000;
+
 export interface DriverInfo {
   readonly maxRxQueues: number;
   readonly maxTxQueues: number;
@@ -144,6 +156,8 @@ export interface DriverInfo {
   readonly rxQueueOffloadCapabilities?: readonly RxOffload[];
   readonly txQueueOffloadCapabilities?: readonly TxOffload[];
   readonly speedMbps: number;
+  /** What every queue of a port begins with whose driver interrupts a guest. */
+  readonly coalescing?: Coalescing;
   /** Facts for people: socket path, negotiated features, ring layout. */
   readonly driverInfo: Readonly<Record<string, string | number | boolean>>;
 }

@@ -13,19 +13,12 @@ import {
   QUEUE_COALESCE_US,
   QUEUE_PMD,
 } from '../../assembly/layout.js';
+import { type Coalescing, MAX_COALESCE_US } from '../drivers/types.js';
 import type { HostMemory } from '../eal/memory.js';
 import { withQueueLock } from '../eal/queue-lock.js';
 import { ViaductError } from '../errors.js';
 
-/** When a guest is interrupted. */
-export interface Coalescing {
-  /** Microseconds that a notification may be put off, 0 = never put off: `rx-usecs`. At most 10000. */
-  readonly usecs: number;
-  /** Packets that end the wait: `rx-frames`. Half a ring ends it in any case, so 32768 means no other limit. */
-  readonly frames: number;
-  /** Wait only under load, where a wait would join 16 packets or more: `adaptive-rx on`. */
-  readonly adaptive: boolean;
-}
+export type { Coalescing };
 
 export interface CoalescingConf extends Partial<Coalescing> {
   /**
@@ -34,11 +27,6 @@ export interface CoalescingConf extends Partial<Coalescing> {
    */
   readonly direction?: 'rx' | 'tx';
 }
-
-/** What every queue of a vhost port begins with. */
-export const defaultCoalescing: Coalescing = { usecs: 50, frames: 64, adaptive: true };
-
-const MAX_USECS = 10_000;
 
 /** Whether the queue's driver interrupts a guest. */
 export function hasCoalescing(memory: HostMemory, queue: number): boolean {
@@ -67,7 +55,7 @@ export function writeCoalescing(memory: HostMemory, queue: number, conf: Coalesc
 
 /** Throws ERR_INVALID_ARGUMENT unless it can be had. */
 export function checkCoalescing(label: string, conf: Coalescing): void {
-  checkRange(label, 'usecs', conf.usecs, 0, MAX_USECS);
+  checkRange(label, 'usecs', conf.usecs, 0, MAX_COALESCE_US);
   checkRange(label, 'frames', conf.frames, 1, MAX_VRING_SIZE);
 }
 

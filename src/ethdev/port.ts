@@ -31,7 +31,6 @@ import {
   type Coalescing,
   type CoalescingConf,
   checkCoalescing,
-  defaultCoalescing,
   hasCoalescing,
   readCoalescing,
   writeCoalescing,
@@ -145,8 +144,9 @@ export class Port extends EventEmitter<PortEvents> {
     this.#queueConf = new QueueConf(eal, slot.name);
     this.#stats = new StatsReader(eal.memory, slot.rxQueues, slot.txQueues);
     this.#watch = new QueueWatch(eal.memory, slot, (state) => this.emit('queueState', state));
-    for (const queue of [...slot.rxQueues, ...slot.txQueues]) {
-      if (hasCoalescing(eal.memory, queue)) writeCoalescing(eal.memory, queue, defaultCoalescing);
+    const { coalescing } = device.info();
+    for (const queue of coalescing === undefined ? [] : [...slot.rxQueues, ...slot.txQueues]) {
+      writeCoalescing(eal.memory, queue, coalescing!);
     }
     this.#wasm = eal.wasm;
     this.#lcoreId = eal.mainLcoreId;

@@ -158,6 +158,21 @@ for (const guestArgs of ['', ',packed_vq=1', ',mrg_rxbuf=0']) {
   });
 }
 
+t.test('coalescing by devargs', async (t) => {
+  const eal = await Eal.init({ memoryMiB: 32, logger: silentLogger });
+  t.teardown(() => eal.cleanup());
+  const probe = (name: string, devargs: string) => Port.probe(eal, `${name},iface=inproc:${name}${devargs}`);
+  const port = await probe('net_vhost0', ',queues=2,coalesce-usecs=120,coalesce-frames=16,coalesce-adaptive=0');
+  for (const direction of ['rx', 'tx'] as const) {
+    t.same(port.coalescing(1, direction), { usecs: 120, frames: 16, adaptive: false });
+  }
+  const off = await probe('net_vhost1', ',coalesce-usecs=0');
+  t.equal(off.coalescing(0).usecs, 0);
+  for (const wrong of ['coalesce-usecs=10001', 'coalesce-frames=0', 'coalesce-adaptive=2']) {
+    await t.rejects(probe('net_vhost2', `,${wrong}`), { code: 'ERR_DEVARGS', message: new RegExp(wrong) });
+  }
+});
+
 t.test('coalescing is set by queue and direction, and checked', async (t) => {
   const { host, guest } = await openPair(t, '');
   const byDefault = { usecs: 50, frames: 64, adaptive: true };
