@@ -24,10 +24,11 @@ import { deviceSend, isPacked, sendRest } from './send';
 export function vhostRxBurst(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
   if (!enterQueue(queue, lcoreId)) return 0;
   if (isFresh(queue)) startRing(queue);
+  const disabled = load<u32>(queue, QUEUE_RUN) == RUN_DISCARD; // as of now: the burst may stop the queue
   let received = isPacked(queue)
     ? packedDequeue(lcoreId, queue, burst, count)
     : splitDequeue(lcoreId, queue, burst, count);
-  if (load<u32>(queue, QUEUE_RUN) == RUN_DISCARD && received != 0) received = discard(lcoreId, queue, burst, received);
+  if (disabled && received != 0) received = discard(lcoreId, queue, burst, received);
   if (load<u32>(queue, QUEUE_ETH_OFFLOADS) & ETH_RX_WORK_MASK) rxOffload(queue, burst, received);
   leaveQueue(queue);
   return received;

@@ -32,7 +32,8 @@ import {
 export const ENDLESS: u64 = 0xffff_ffff_ffff_ffff;
 
 /**
- * Copies the chain that begins at `index` with (`address`, `tail`) into `mbuf` and as many more as it needs. Returns the
+ * Copies the chain that begins at `index` with (`address`, `tail`) into `mbuf` and as many more as it needs. `limit`: descriptors
+ * that it may have, what is left of the lap. Returns the
  * frame's length (0 = dropped and counted) in bits 0-31, the chain's buffer id in 32-47, its descriptors in 48-63.
  */
 export function packedDequeueChain(
@@ -43,6 +44,7 @@ export function packedDequeueChain(
   address: u64,
   tail: u64,
   room: u32,
+  limit: u32,
 ): u64 {
   const device: usize = load<u32>(queue, QUEUE_DEVICE);
   const table: usize = load<u32>(queue, QUEUE_DESC);
@@ -68,7 +70,7 @@ export function packedDequeueChain(
       }
     }
     if ((flags & PACKED_F_NEXT) == 0) break;
-    if (++walked > size) {
+    if (++walked > limit) {
       gatherDrop(lcoreId, queue, mbuf, DROP_CHAIN);
       return ENDLESS;
     }

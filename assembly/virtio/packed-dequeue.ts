@@ -112,7 +112,7 @@ export function packedDequeue(lcoreId: u32, queue: usize, burst: usize, count: u
     if (packedState(tail) != availState(positionWrap(position))) break;
     const mbuf: usize = load<u32>(burst + (received << 2));
     mbufBegin(mbuf, segmentAndPort);
-    const chain = packedDequeueChain(lcoreId, queue, mbuf, index, load<u64>(desc), tail, room);
+    const chain = packedDequeueChain(lcoreId, queue, mbuf, index, load<u64>(desc), tail, room, size - walked);
     if (chain == ENDLESS) {
       stopQueue(queue, STOP_CHAIN);
       break;

@@ -91,19 +91,19 @@ export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u
       countDrop(queue, DROP_NO_ROOM);
       countEach(queue, burst + (from << 2), sent - from, 1);
       from = ++sent;
-      continue;
-    }
-    // Noted as used: the packet's chains, or the bad one with a length of 0.
-    given += (outcome & ~SCATTER_BAD) >> 16;
-    const descs = outcome & 0xffff;
-    position = advance(position, descs, size);
-    walked += descs;
-    if (outcome & SCATTER_BAD) {
-      countDrop(queue, DROP_RX_BUFFER);
-      walkWasted(queue, load<u32>(mbuf, MBUF_PKT_LEN) - scatterLeft(queue));
     } else {
-      sent++;
-      mix = MIXED; // large ones can afford a second look
+      // Noted as used: the packet's chains, or the bad one with a length of 0.
+      given += (outcome & ~SCATTER_BAD) >> 16;
+      const descs = outcome & 0xffff;
+      position = advance(position, descs, size);
+      walked += descs;
+      if (outcome & SCATTER_BAD) {
+        countDrop(queue, DROP_RX_BUFFER);
+        walkWasted(queue, load<u32>(mbuf, MBUF_PKT_LEN) - scatterLeft(queue));
+      } else {
+        sent++;
+        mix = MIXED; // large ones can afford a second look
+      }
     }
     if (walkedEnough(queue, count)) break;
   }

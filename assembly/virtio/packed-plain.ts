@@ -58,7 +58,7 @@ export function lookPlain(queue: usize, position: u32, count: u32, given: u32, r
   const end = first + min(count, load<u32>(queue, QUEUE_VQ_SIZE) - index) * PACKED_DESC_SIZE;
   touchRing(queue, first, end);
   let desc = lookIn(queue, device + DEVICE_REGIONS, first, end, noteAt(queue, given), plain, room);
-  let from = first;
+  let from: usize = 0;
   while (desc < end && desc != from) {
     from = desc;
     const region = regionOf(device, desc, plain);
@@ -111,7 +111,7 @@ export function findPlain(queue: usize, position: u32, count: u32, given: u32, b
   const end = first + min(count, load<u32>(queue, QUEUE_VQ_SIZE) - index) * PACKED_DESC_SIZE;
   touchRing(queue, first, end);
   let desc = findIn(queue, device + DEVICE_REGIONS, first, end, noteAt(queue, given), plain, burst);
-  let from = first;
+  let from: usize = 0;
   while (desc < end && desc != from) {
     from = desc;
     const region = regionOf(device, desc, plain);

@@ -41,7 +41,7 @@ export const SCATTER_BAD: u32 = 0x8000_0000;
 
 /**
  * Writes the packet into the chain at `position`, which begins with (`address`, `tail`), and into those after it, `limit`
- * descriptors at the most. Returns descriptors | chains << 16, noted as used from `given` on; with SCATTER_BAD for a single
+ * descriptors at the most, what is left of the lap. Returns descriptors | chains << 16, noted as used from `given` on; with SCATTER_BAD for a single
  * chain to skip; or one of the answers above.
  */
 export function packedScatter(queue: usize, mbuf: usize, position: u32, address: u64, tail: u64, limit: u32, given: u32): u32 {
@@ -70,7 +70,8 @@ export function packedScatter(queue: usize, mbuf: usize, position: u32, address:
         else written += piece;
       }
       if ((flags & PACKED_F_NEXT) == 0) break;
-      if (++chainDescs > size) return SCATTER_ENDLESS;
+      // all chains together: what goes on beyond the lap runs over what was taken already
+      if (descs + ++chainDescs > limit) return SCATTER_ENDLESS;
       if (++index == size) index = 0;
       const desc = table + index * PACKED_DESC_SIZE;
       tail = load<u64>(desc, PACKED_TAIL);

@@ -34,7 +34,7 @@ export function lookSplit(queue: usize, index: u32, count: u32, given: u32, room
   const first = <usize>load<u32>(queue, QUEUE_AVAIL) + RING_ENTRIES + slot * AVAIL_ENTRY_SIZE;
   const end = first + min(count, size - slot) * AVAIL_ENTRY_SIZE;
   let entry = lookIn(queue, device + DEVICE_REGIONS, first, end, noteAt(queue, given), room);
-  let from = first;
+  let from: usize = 0;
   while (entry < end && entry != from) {
     from = entry;
     const region = regionOf(queue, entry, 0);
@@ -87,7 +87,7 @@ export function findSplit(queue: usize, index: u32, count: u32, given: u32, burs
   const first = <usize>load<u32>(queue, QUEUE_AVAIL) + RING_ENTRIES + slot * AVAIL_ENTRY_SIZE;
   const end = first + min(count, size - slot) * AVAIL_ENTRY_SIZE;
   let entry = findIn(queue, device + DEVICE_REGIONS, first, end, noteAt(queue, given), burst);
-  let from = first;
+  let from: usize = 0;
   while (entry < end && entry != from) {
     from = entry;
     const region = regionOf(queue, entry, DESC_F_WRITE);

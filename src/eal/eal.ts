@@ -21,7 +21,7 @@ import { nowUs } from './clock.js';
 import type { MemzoneContext } from './context.js';
 import type { WasmExports } from './exports.js';
 import { MainBackend, WorkerBackend } from './lcore-backend.js';
-import { lcoreAddress, wakeLcore } from './lcore-loop.js';
+import { FLUSH_TRIES, lcoreAddress, wakeLcore } from './lcore-loop.js';
 import { Lcore, type LcoreOwner } from './lcores.js';
 import { createLogger, type Logger } from './log.js';
 import { type HostMemory, hostMemory, markInitialised } from './memory.js';
@@ -265,7 +265,10 @@ export class Eal implements MemzoneContext {
       logger,
       wake: (lcoreId) => wakeLcore(memory, this.#closed ? undefined : os, lcoreId),
       flush: (lcoreId) => {
-        if (!this.#closed) this.wasm.lcoreFlush(lcoreId, nowUs(), 1);
+        // a queue that another lcore holds is free again within microseconds
+        for (let tries = 0; !this.#closed && tries < FLUSH_TRIES; tries++) {
+          if (this.wasm.lcoreFlush(lcoreId, nowUs(), 1) === 0) break;
+        }
       },
       contextUrl: () => this.#contextUrl ?? Eal.defaultContextModule,
     };

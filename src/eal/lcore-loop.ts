@@ -48,10 +48,8 @@ export type Poller = (budgetMs: number) => 'busy' | 'idle' | 'stopped';
 const ROUNDS_PER_CALL = 4096;
 /** Calls of a packet function between two looks at the clock and at the stop word. */
 const POLLS_PER_LOOK = 64;
-/** The same while a notification is put off: it has a deadline. */
-const OWING_POLLS_PER_LOOK = 8;
 /** Tries to send what is owed on queues that others hold: a burst of theirs lasts microseconds. */
-const FLUSH_TRIES = 10_000;
+export const FLUSH_TRIES = 10_000;
 /** Longest sleep: whatever goes wrong with a wake-up costs no more than this. */
 export const SLEEP_LIMIT_MS = 1000;
 
@@ -133,8 +131,9 @@ export function functionPoller(thread: LcoreThread, poll: PollFunction): Poller 
   let idle = 0;
   let checked = false;
   const look = (): boolean => {
-    let [polls, busy, owing] = [0, 0, 0];
-    while (polls < POLLS_PER_LOOK && idle < idleLimit && owing < OWING_POLLS_PER_LOOK) {
+    let polls = 0;
+    let busy = 0;
+    while (polls < POLLS_PER_LOOK && idle < idleLimit) {
       polls++;
       if (poll() > 0) {
         busy++;
@@ -142,9 +141,9 @@ export function functionPoller(thread: LcoreThread, poll: PollFunction): Poller 
       } else {
         idle++;
       }
-      if (memory.u32[owed] !== 0) owing++;
+      // a poll is a round: what waited for its end is told now, what has a deadline by then
+      if (memory.u32[owed] !== 0) wasm.lcoreFlush(lcoreId, nowUs(), 0);
     }
-    wasm.lcoreFlush(lcoreId, nowUs(), 0);
     addCounter(memory, lcore + LCORE_POLLS, polls);
     addCounter(memory, lcore + LCORE_BUSY_POLLS, busy);
     return idle >= idleLimit;

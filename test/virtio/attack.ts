@@ -61,11 +61,11 @@ export function table(rig: Rig, ring: RigRing, descs: readonly Desc[], region = 
 }
 
 /** A header (all zero unless told) and a frame, in a new buffer: its guest address. */
-export function packetBytes(rig: Rig, frame: Uint8Array, header: readonly number[] = []): number {
+export function packetBytes(rig: Rig, frame: Uint8Array, header: readonly number[] = [], region?: number): number {
   const bytes = new Uint8Array(HDR + frame.length);
   bytes.set(header);
   bytes.set(frame, HDR);
-  return rig.buffer(bytes);
+  return rig.buffer(bytes, region);
 }
 
 function sendGood(rig: Rig, tx: RigRing, n: number): void {

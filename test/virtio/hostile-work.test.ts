@@ -117,6 +117,31 @@ for (const layout of LAYOUTS) {
     rig.checkPool();
   });
 
+  for (const indirect of [false, true]) {
+    t.test(
+      `G14 ${layout}: one long chain that is too small for each packet${indirect ? ', a table' : ''}`,
+      async (t) => {
+        const { rx } = rig.boot({ layout, ringSize: RING });
+        const address = guest.guestAddress(guest.allocate(64));
+        const linked = !indirect || rx instanceof SplitRing;
+        const descs = Array.from({ length: RING }, (_, i) => ({
+          address,
+          length: i === 0 ? HDR : 0,
+          flags: WRITE | (linked && i < RING - 1 ? NEXT : 0),
+        }));
+        if (indirect) offer(rig, rx, { address: table(rig, rx, descs), length: 16 * RING, flags: INDIRECT });
+        else offer(rig, rx, ...descs);
+        rx.publish();
+        const count = 512;
+        rig.send(...Array.from({ length: count }, () => rig.packet(frameOf(1, 100))));
+        const walked = rig.get(rig.txQueue, QUEUE_WALKED);
+        t.ok(walked <= most(count), `${walked} descriptors for ${rig.drops(rig.txQueue).no_room} packets`);
+        t.ok(rig.drops(rig.txQueue).no_room! > 0 && rig.drops(rig.txQueue).no_room! < count);
+        rig.checkPool();
+      },
+    );
+  }
+
   for (const eventIdx of [false, true]) {
     t.test(`G18 ${layout}: nonsense where the guest says when to notify it, event index ${eventIdx}`, async (t) => {
       const { tx, rx } = rig.boot({ layout, ringSize: 64, eventIdx, mergeable: true });
