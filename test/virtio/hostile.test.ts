@@ -253,9 +253,32 @@ for (const layout of LAYOUTS) {
     attackRx(t, rig, { ...boot, mergeable: false }, (rx) => offer(rig, rx, write(HDR)), { drops: { no_room: 1 } });
   });
 
+  t.test(`G9 ${layout}: what is skipped comes back by its id, with nothing in it`, async (t) => {
+    for (const firstFilled of [false, true]) {
+      const { rx } = rig.boot(boot);
+      const good = guest.guestAddress(guest.allocate(2048));
+      // a runt alone; or a packet's second buffer is bad, when the first one is filled already
+      const first = firstFilled
+        ? offer(rig, rx, { address: good, length: 100, flags: WRITE })
+        : offer(rig, rx, { address: good, length: HDR - 1, flags: WRITE });
+      const second = firstFilled ? offer(rig, rx, { address: UNMAPPED, length: 2048, flags: WRITE }) : -1;
+      const last = offer(rig, rx, { address: good, length: 2048, flags: WRITE });
+      rx.publish();
+      t.equal(rig.send(rig.packet(frameOf(1, FRAME))), 1);
+      const skipped = firstFilled ? [first, second] : [first];
+      for (const id of skipped) t.strictSame([rx.takeUsed(), rx.usedId, rx.usedLength], [true, id, 0]);
+      t.strictSame([rx.takeUsed(), rx.usedId, rx.usedLength], [true, last, WHOLE]);
+      t.notOk(rx.takeUsed());
+      rig.checkPool();
+    }
+  });
+
   t.test(`G10 ${layout}: an unmapped address with a length of 0`, async (t) => {
     const nothing = { address: UNMAPPED, length: 0 };
     attackTx(t, rig, boot, (tx) => offer(rig, tx, nothing), { drops: { header: 1 } });
+    for (const address of [0, END_OF_FIRST, END_OF_LAST]) {
+      attackTx(t, rig, boot, (tx) => offer(rig, tx, { address, length: 0 }), { drops: { header: 1 } });
+    }
     // In the midst of others, four to a cache line: each by itself.
     for (let bad = 0; bad < 4; bad++) {
       const four = (tx: RigRing) => {
@@ -332,6 +355,26 @@ for (const layout of LAYOUTS) {
       t.equal(got[10], posted + 1, 'num_buffers');
       rig.checkPool();
     }
+    t.test('behind packets that fitted, in the same burst', async (t) => {
+      const { rx } = rig.boot(boot);
+      for (let i = 0; i < 5; i++) rx.addOne(guest.guestAddress(guest.allocate(512)), 512, true);
+      rx.publish();
+      const [small, large] = [frameOf(1, FRAME), frameOf(2, 1400)];
+      const packets = [small, small, small, large, small].map((frame) => rig.packet(frame));
+      t.equal(rig.send(...packets), 3, 'the large one needs three buffers, two are left');
+      for (let i = 0; i < 3; i++) t.strictSame([rx.takeUsed(), rx.usedLength], [true, WHOLE]);
+      t.notOk(rx.takeUsed(), 'nothing of it is given back');
+      rx.addOne(guest.guestAddress(guest.allocate(512)), 512, true);
+      rx.publish();
+      t.equal(rig.send(rig.packet(large)), 1, 'it goes into the same buffers and one more');
+      let bytes = 0;
+      for (let i = 0; i < 3; i++) {
+        t.ok(rx.takeUsed());
+        bytes += rx.usedLength;
+      }
+      t.equal(bytes, HDR + 1400);
+      rig.checkPool();
+    });
     t.test('more than the whole ring can hold is dropped: waiting would not help', async (t) => {
       const { rx } = rig.boot(boot);
       for (let i = 0; i < RING; i++) rx.addOne(guest.guestAddress(guest.allocate(100)), 100, true);
@@ -377,6 +420,19 @@ for (const layout of LAYOUTS) {
         drops: { rx_buffer: 1 },
       },
     );
+  });
+
+  t.test(`G17 ${layout}: read-only memory stays as it is`, async (t) => {
+    for (const second of [false, true]) {
+      const { rx } = rig.boot(boot);
+      const offset = guest.allocate(4096);
+      guest.u8.fill(0x77, offset, offset + 4096);
+      if (second) offer(rig, rx, { address: guest.guestAddress(guest.allocate(100)), length: 100, flags: WRITE });
+      offer(rig, rx, { address: guest.guestAddress(offset), length: 2048, flags: 0 });
+      rx.publish();
+      t.equal(rig.send(rig.packet(frameOf(1, FRAME))), 0);
+      t.ok(guest.u8.subarray(offset, offset + 4096).every((byte) => byte === 0x77));
+    }
   });
 
   t.test(`G20 ${layout}: a feature that was not negotiated`, async (t) => {
