@@ -296,7 +296,11 @@ for (const layout of LAYOUTS) {
 t.test('G19 packed: state bits and ids of the whole ring change all the time', async (t) => {
   const targets = ({ ring }: Scene): Target[] =>
     Array.from({ length: RING }, (_, i): Target[] => [
-      { address: at(ring.desc + 16 * i + 14), bytes: 2, values: [0, 0x80, 0x8000, 0x8080, 0x82, 0x8002, 0x81, 0x8001, 0x83, 0x8003] },
+      {
+        address: at(ring.desc + 16 * i + 14),
+        bytes: 2,
+        values: [0, 0x80, 0x8000, 0x8080, 0x82, 0x8002, 0x81, 0x8001, 0x83, 0x8003],
+      },
       { address: at(ring.desc + 16 * i + 12), bytes: 2, values: [0, 1, RING - 1, RING, 0xffff] },
     ]).flat();
   await race(t, 'packed', { direction: 'tx', targets });
