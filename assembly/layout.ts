@@ -191,7 +191,7 @@ export const QUEUE_USED: u32 = 76;
 export const QUEUE_HDR_LEN: u32 = 80;
 /** u32: VQ_* flags from the negotiated features. */
 export const QUEUE_VQ_FLAGS: u32 = 84;
-/** u32: VQ_PATH_*: the burst function chosen at queue start. */
+/** u32: VQ_PATH_*: the layout, and with it the burst function, chosen at queue start. */
 export const QUEUE_PATH: u32 = 88;
 /** u32, driver side: address of the array of cookies, one a descriptor: u32 mbuf handle, u16 chain length, u16 next free id. */
 export const QUEUE_COOKIES: u32 = 92;
