@@ -17,11 +17,10 @@ import {
 import { ViaductError } from '../errors.js';
 import { loadOs } from '../os/index.js';
 import type { Os } from '../os/types.js';
-import { nowUs } from './clock.js';
 import type { MemzoneContext } from './context.js';
 import type { WasmExports } from './exports.js';
 import { MainBackend, WorkerBackend } from './lcore-backend.js';
-import { FLUSH_TRIES, lcoreAddress, wakeLcore } from './lcore-loop.js';
+import { flushAll, lcoreAddress, wakeLcore } from './lcore-loop.js';
 import { Lcore, type LcoreOwner } from './lcores.js';
 import { createLogger, type Logger } from './log.js';
 import { type HostMemory, hostMemory, markInitialised } from './memory.js';
@@ -265,10 +264,7 @@ export class Eal implements MemzoneContext {
       logger,
       wake: (lcoreId) => wakeLcore(memory, this.#closed ? undefined : os, lcoreId),
       flush: (lcoreId) => {
-        // a queue that another lcore holds is free again within microseconds
-        for (let tries = 0; !this.#closed && tries < FLUSH_TRIES; tries++) {
-          if (this.wasm.lcoreFlush(lcoreId, nowUs(), 1) === 0) break;
-        }
+        if (!this.#closed) flushAll(this.wasm, lcoreId);
       },
       contextUrl: () => this.#contextUrl ?? Eal.defaultContextModule,
     };

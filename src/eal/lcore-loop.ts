@@ -26,6 +26,7 @@ import { ViaductError } from '../errors.js';
 import type { Os } from '../os/types.js';
 import { nowMs, nowUs } from './clock.js';
 import type { MemContext } from './context.js';
+import type { WasmExports } from './exports.js';
 import type { HostMemory } from './memory.js';
 import { releaseLocksOf } from './queue-lock.js';
 
@@ -49,7 +50,7 @@ const ROUNDS_PER_CALL = 4096;
 /** Calls of a packet function between two looks at the clock and at the stop word. */
 const POLLS_PER_LOOK = 64;
 /** Tries to send what is owed on queues that others hold: a burst of theirs lasts microseconds. */
-export const FLUSH_TRIES = 10_000;
+const FLUSH_TRIES = 10_000;
 /** Longest sleep: whatever goes wrong with a wake-up costs no more than this. */
 export const SLEEP_LIMIT_MS = 1000;
 
@@ -85,9 +86,14 @@ function moderated(thread: LcoreThread, poller: Poller): Poller {
       return poller(budgetMs);
     } finally {
       memory.u32[word] = 0;
-      for (let tries = 0; tries < FLUSH_TRIES && wasm.lcoreFlush(lcoreId, nowUs(), 1) !== 0; tries++);
+      flushAll(wasm, lcoreId);
     }
   };
+}
+
+/** Sends everything that a lcore owes. A queue that another lcore holds is free again within microseconds. */
+export function flushAll(wasm: WasmExports, lcoreId: number): void {
+  for (let tries = 0; tries < FLUSH_TRIES && wasm.lcoreFlush(lcoreId, nowUs(), 1) !== 0; tries++);
 }
 
 /** Polls the streams that LCORE_STREAMS names, inside Wasm. Wasm counts LCORE_POLLS and LCORE_BUSY_POLLS. */
@@ -144,6 +150,7 @@ export function functionPoller(thread: LcoreThread, poll: PollFunction): Poller 
       // a poll is a round: what waited for its end is told now, what has a deadline by then
       if (memory.u32[owed] !== 0) wasm.lcoreFlush(lcoreId, nowUs(), 0);
     }
+    wasm.lcoreFlush(lcoreId, nowUs(), 0); // the clock by which the data plane puts off
     addCounter(memory, lcore + LCORE_POLLS, polls);
     addCounter(memory, lcore + LCORE_BUSY_POLLS, busy);
     return idle >= idleLimit;

@@ -102,6 +102,19 @@ t.test('streams: --poll never asks to hear about idleness', async (t) => {
   t.equal(idle, 0);
 });
 
+t.test('a packet function: the clock of what is put off goes on, also while nothing is', async (t) => {
+  let polls = 0;
+  const looks: number[] = [];
+  const thread = fakeThread({ lcoreFlush: () => looks.push(polls) && 0 });
+  const poll = functionPoller(thread, () => {
+    if (++polls === 1000) Atomics.store(thread.memory.u32, (LCORE + LCORE_STOP) >>> 2, 1);
+    return 1;
+  });
+  t.equal(poll(60_000), 'stopped');
+  const gaps = looks.slice(1).map((at, i) => at - looks[i]!);
+  t.ok(Math.max(...gaps) <= 65, `at most ${Math.max(...gaps)} polls between two looks at the clock`);
+});
+
 t.test('a packet function: idle after so many empty polls in a row, each poll counted', async (t) => {
   const results = [0, 1, 0, 0, 32, ...Array(10).fill(0)];
   let calls = 0;
