@@ -33,8 +33,8 @@ export const ENDLESS: u64 = 0xffff_ffff_ffff_ffff;
 
 /**
  * Copies the chain that begins at `index` with (`address`, `tail`) into `mbuf` and as many more as it needs. `limit`: descriptors
- * that it may have, what is left of the lap. Returns the
- * frame's length (0 = dropped and counted) in bits 0-31, the chain's buffer id in 32-47, its descriptors in 48-63.
+ * that it may have, what is left of the lap. Returns the frame's length (0 = dropped and counted) in bits 0-31, the chain's buffer
+ * id in 32-47, its descriptors in 48-63.
  */
 export function packedDequeueChain(
   lcoreId: u32,

@@ -41,8 +41,8 @@ export const SCATTER_BAD: u32 = 0x8000_0000;
 
 /**
  * Writes the packet into the chain at `position`, which begins with (`address`, `tail`), and into those after it, `limit`
- * descriptors at the most, what is left of the lap. Returns descriptors | chains << 16, noted as used from `given` on; with SCATTER_BAD for a single
- * chain to skip; or one of the answers above.
+ * descriptors at the most, what is left of the lap. Returns descriptors | chains << 16, noted as used from `given` on; with
+ * SCATTER_BAD for a single chain to skip; or one of the answers above.
  */
 export function packedScatter(queue: usize, mbuf: usize, position: u32, address: u64, tail: u64, limit: u32, given: u32): u32 {
   const table: usize = load<u32>(queue, QUEUE_DESC);

@@ -130,7 +130,6 @@ export interface PortSlot {
   removed(): void;
 }
 
-/** rte_eth_dev_info: the part that the driver knows. */
 /** When a guest is interrupted: notification coalescing in the manner of `ethtool -C`. */
 export interface Coalescing {
   /** Microseconds that a notification may be put off, 0 = never put off: `rx-usecs`. At most MAX_COALESCE_US. */
@@ -143,6 +142,7 @@ export interface Coalescing {
 
 export const MAX_COALESCE_US = 10_000;
 
+/** rte_eth_dev_info: the part that the driver knows. */
 export interface DriverInfo {
   readonly maxRxQueues: number;
   readonly maxTxQueues: number;

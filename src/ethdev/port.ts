@@ -145,8 +145,8 @@ export class Port extends EventEmitter<PortEvents> {
     this.#stats = new StatsReader(eal.memory, slot.rxQueues, slot.txQueues);
     this.#watch = new QueueWatch(eal.memory, slot, (state) => this.emit('queueState', state));
     const { coalescing } = device.info();
-    for (const queue of coalescing === undefined ? [] : [...slot.rxQueues, ...slot.txQueues]) {
-      writeCoalescing(eal.memory, queue, coalescing!);
+    if (coalescing !== undefined) {
+      for (const queue of [...slot.rxQueues, ...slot.txQueues]) writeCoalescing(eal.memory, queue, coalescing);
     }
     this.#wasm = eal.wasm;
     this.#lcoreId = eal.mainLcoreId;
