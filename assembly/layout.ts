@@ -189,20 +189,31 @@ export const QUEUE_AVAIL: u32 = 72;
 export const QUEUE_USED: u32 = 76;
 /** u32: bytes of the virtio-net header, 10 or 12. */
 export const QUEUE_HDR_LEN: u32 = 80;
-/** u32: VQ_* flags from the negotiated features. */
+/** u32: VQ_* flags of what is asked once a burst. */
 export const QUEUE_VQ_FLAGS: u32 = 84;
-/** u32: VQ_PATH_*: the layout, and with it the burst function, chosen at queue start. */
+/** u32: VQ_PATH_* bits: what the driver negotiated of the ring's shape, and with it the burst function, chosen at queue start. */
 export const QUEUE_PATH: u32 = 88;
 /** u32, driver side: address of the array of cookies, one a descriptor: u32 mbuf handle, u16 chain length, u16 next free id. */
 export const QUEUE_COOKIES: u32 = 92;
 export const COOKIE_SIZE: u32 = 8;
-/** u32, driver side: address of the header area, QUEUE_HDR_SLOT bytes a descriptor. */
-export const QUEUE_HDRS: u32 = 96;
+/**
+ * u32, driver side, transmit: address of the area for what a packet needs beside its own bytes, TX_SLOT_SIZE a descriptor: the
+ * virtio-net header that finds no room in the headroom, TX_SLOT_TABLE bytes, and behind it an indirect table.
+ */
+export const QUEUE_TX_SLOTS: u32 = 96;
+export const TX_SLOT_TABLE: u32 = 16;
+export const TX_SLOT_SIZE: u32 = 576;
+/** Entries of that table: a 64 KiB packet in mbufs of 2 KiB, its header apart, and some to spare. */
+export const TX_TABLE_MAX: u32 = 35;
 /**
  * u32: OFFLOAD_*, from the negotiated features: what the peer may ask of us (its packets come in on this queue), or what it
  * takes from us as it is (packets go out to it); whatever is not here is done in software before.
  */
 export const QUEUE_OFFLOADS: u32 = 100;
+/** u32: chains that one received packet may fill: 1, or MAX_CHAINS with mergeable buffers. */
+export const QUEUE_MAX_CHAINS: u32 = 104;
+/** u32: entries that an indirect table may have; 0 where the peer did not negotiate such tables. */
+export const QUEUE_MAX_TABLE: u32 = 108;
 // line 2: hot state, written by the lcore under the lock
 /** u32: 0 free, else 1 + the lcore id that holds it (LOCK_CONTROL: the control plane). */
 export const QUEUE_LOCK: u32 = 128;
@@ -343,10 +354,6 @@ export const PMD_VHOST: u32 = 3;
 export const PMD_VIRTIO: u32 = 4;
 
 export const VQ_EVENT_IDX: u32 = 1;
-export const VQ_INDIRECT: u32 = 2;
-export const VQ_MERGEABLE: u32 = 4;
-export const VQ_IN_ORDER: u32 = 8;
-export const VQ_PACKED: u32 = 16;
 
 export const OFFLOAD_CSUM: u32 = 1;
 export const OFFLOAD_TSO4: u32 = 2;
@@ -391,8 +398,9 @@ export const PREPARE_SPLIT_HEADERS: u32 = 6; // headers not all in the first seg
 export const PREPARE_SEGSZ: u32 = 7; // tsoSegsz of 0, or so small that there would be too many segments
 export const PREPARE_SHARED: u32 = 8; // the checksum field must be written, but others refer to the bytes
 
-export const VQ_PATH_SPLIT: u32 = 0;
-export const VQ_PATH_PACKED: u32 = 1;
+export const VQ_PATH_PACKED: u32 = 1; // else split
+export const VQ_PATH_IN_ORDER: u32 = 2;
+export const VQ_PATH_MERGEABLE: u32 = 4;
 
 // ---- why a packet was dropped, why a queue stopped. The names are in src/ethdev/causes.ts, in this order -------------------
 export const DROP_ADDRESS: u32 = 0; // descriptor range not inside one region (G1)

@@ -13,21 +13,28 @@ import {
   QUEUE_PMD,
   QUEUE_RUN,
   RUN_ON,
+  VQ_PATH_IN_ORDER,
   VQ_PATH_PACKED,
 } from '../layout';
 import { mbufFree, mbufFreeBulk } from '../mem/mbuf';
 import { countDrop } from '../stats';
 import { fitInPlace, makeFit } from '../virtio/fallback';
 import { fits } from '../virtio/net-header';
-import { packedDriverSend } from '../virtio/packed-driver-send';
+import { packedDriverSend, packedDriverSendInOrder } from '../virtio/packed-driver-send';
 import { packedEnqueue } from '../virtio/packed-enqueue';
-import { splitDriverSend } from '../virtio/split-driver-send';
+import { splitDriverSend, splitDriverSendInOrder } from '../virtio/split-driver-send';
 import { splitEnqueue } from '../virtio/split-enqueue';
 
 // @ts-ignore: decorator
 @inline
 export function isPacked(queue: usize): bool {
-  return load<u32>(queue, QUEUE_PATH) == VQ_PATH_PACKED;
+  return (load<u32>(queue, QUEUE_PATH) & VQ_PATH_PACKED) != 0;
+}
+
+// @ts-ignore: decorator
+@inline
+export function isInOrder(queue: usize): bool {
+  return (load<u32>(queue, QUEUE_PATH) & VQ_PATH_IN_ORDER) != 0;
 }
 
 /** Device side: sends what the ring takes, and stops before a packet that the peer cannot take as it is. */
@@ -43,9 +50,13 @@ export function deviceSend(lcoreId: u32, queue: usize, burst: usize, count: u32)
 // @ts-ignore: decorator
 @inline
 export function driverSend(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
-  return isPacked(queue)
-    ? packedDriverSend(lcoreId, queue, burst, count)
-    : splitDriverSend(lcoreId, queue, burst, count);
+  const inOrder = isInOrder(queue);
+  if (isPacked(queue)) {
+    if (inOrder) return packedDriverSendInOrder(lcoreId, queue, burst, count);
+    return packedDriverSend(lcoreId, queue, burst, count);
+  }
+  if (inOrder) return splitDriverSendInOrder(lcoreId, queue, burst, count);
+  return splitDriverSend(lcoreId, queue, burst, count);
 }
 
 /**

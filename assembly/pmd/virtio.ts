@@ -15,29 +15,57 @@ import { mbufFree } from '../mem/mbuf';
 import { rxOffload } from '../net/rx-offload';
 import { countDrop } from '../stats';
 import { packedDriverInit } from '../virtio/packed-driver';
-import { packedDriverReceive, packedDriverRefill } from '../virtio/packed-driver-receive';
-import { packedDriverReclaim } from '../virtio/packed-driver-send';
+import {
+  packedDriverReceive,
+  packedDriverReceiveInOrder,
+  packedDriverRefill,
+  packedDriverRefillInOrder,
+} from '../virtio/packed-driver-receive';
+import { packedDriverReclaim, packedDriverReclaimInOrder } from '../virtio/packed-driver-send';
 import { armPackedDriver, disarmPacked, hasPackedUsed } from '../virtio/packed-notify';
 import { splitDriverInit } from '../virtio/split-driver';
-import { splitDriverReceive, splitDriverRefill } from '../virtio/split-driver-receive';
-import { splitDriverReclaim } from '../virtio/split-driver-send';
+import { splitDriverReceive, splitDriverReceiveInOrder, splitDriverRefill } from '../virtio/split-driver-receive';
+import { splitDriverReclaim, splitDriverReclaimInOrder } from '../virtio/split-driver-send';
 import { armDriver, disarmDriver, hasUsed } from '../virtio/split-notify';
 import { enterQueue, leaveQueue } from './lock';
-import { driverSend, isPacked, sendRest } from './send';
+import { driverSend, isInOrder, isPacked, sendRest } from './send';
 
 export function virtioRxBurst(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
   if (!enterQueue(queue, lcoreId)) return 0;
-  let received: u32;
-  if (isPacked(queue)) {
-    received = packedDriverReceive(lcoreId, queue, burst, count);
-    packedDriverRefill(lcoreId, queue);
-  } else {
-    received = splitDriverReceive(lcoreId, queue, burst, count);
-    splitDriverRefill(lcoreId, queue);
-  }
+  const received = receive(lcoreId, queue, burst, count);
+  refill(lcoreId, queue);
   if (load<u32>(queue, QUEUE_ETH_OFFLOADS) & ETH_RX_WORK_MASK) rxOffload(queue, burst, received);
   leaveQueue(queue);
   return received;
+}
+
+// @ts-ignore: decorator
+@inline
+function receive(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
+  const inOrder = isInOrder(queue);
+  if (isPacked(queue)) {
+    if (inOrder) return packedDriverReceiveInOrder(lcoreId, queue, burst, count);
+    return packedDriverReceive(lcoreId, queue, burst, count);
+  }
+  if (inOrder) return splitDriverReceiveInOrder(lcoreId, queue, burst, count);
+  return splitDriverReceive(lcoreId, queue, burst, count);
+}
+
+// @ts-ignore: decorator
+@inline
+function refill(lcoreId: u32, queue: usize): void {
+  if (!isPacked(queue)) splitDriverRefill(lcoreId, queue);
+  else if (isInOrder(queue)) packedDriverRefillInOrder(lcoreId, queue);
+  else packedDriverRefill(lcoreId, queue);
+}
+
+function reclaim(lcoreId: u32, queue: usize): void {
+  const inOrder = isInOrder(queue);
+  if (isPacked(queue)) {
+    if (inOrder) packedDriverReclaimInOrder(lcoreId, queue);
+    else packedDriverReclaim(lcoreId, queue);
+  } else if (inOrder) splitDriverReclaimInOrder(lcoreId, queue);
+  else splitDriverReclaim(lcoreId, queue);
 }
 
 export function virtioTxBurst(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
@@ -84,10 +112,7 @@ export function virtioQueueInit(queue: usize): void {
  */
 export function virtioQueueDrain(queue: usize, lcoreId: u32): void {
   const transmits = load<u32>(queue, QUEUE_POOL) == 0;
-  if (transmits && load<u32>(queue, QUEUE_STOP_CAUSE) == STOP_NONE) {
-    if (isPacked(queue)) packedDriverReclaim(lcoreId, queue);
-    else splitDriverReclaim(lcoreId, queue);
-  }
+  if (transmits && load<u32>(queue, QUEUE_STOP_CAUSE) == STOP_NONE) reclaim(lcoreId, queue);
   const cookies: usize = load<u32>(queue, QUEUE_COOKIES);
   const end = cookies + load<u32>(queue, QUEUE_VQ_SIZE) * COOKIE_SIZE;
   for (let cookie = cookies; cookie < end; cookie += COOKIE_SIZE) {

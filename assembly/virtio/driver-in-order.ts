@@ -7,19 +7,13 @@
  * Split: descriptors are taken in ring order, linked for ever, so the oldest head that is lent follows from the free ones.
  * Packed: a chain's id is the index of its first descriptor.
  */
-import { QUEUE_DESC, QUEUE_FREE_COUNT, QUEUE_FREE_HEAD, QUEUE_USED, QUEUE_VQ_FLAGS, QUEUE_VQ_SIZE, VQ_IN_ORDER } from '../layout';
+import { QUEUE_DESC, QUEUE_FREE_COUNT, QUEUE_FREE_HEAD, QUEUE_USED, QUEUE_VQ_SIZE } from '../layout';
 import { advance, PACKED_DESC_SIZE, PACKED_TAIL, packedId, packedLen, packedTail, positionIndex, positionWrap, usedState } from './packed';
 import { COOKIE_CHAIN, packedCookieAt } from './packed-driver';
 import { DESC_F_NEXT, DESC_FLAGS, DESC_NEXT, descAt, RING_ENTRIES, USED_ENTRY_SIZE } from './split';
 
 /** "Filled to the end": no buffer is as long. */
 const WHOLE_BUFFER: u32 = 0xffff_ffff;
-
-// @ts-ignore: decorator
-@inline
-export function isInOrder(queue: usize): bool {
-  return (load<u32>(queue, QUEUE_VQ_FLAGS) & VQ_IN_ORDER) != 0;
-}
 
 /** Split: head of the oldest chain that is lent, `taken` descriptors after those that are free. */
 // @ts-ignore: decorator

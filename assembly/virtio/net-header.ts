@@ -51,7 +51,7 @@ import {
 } from '../layout';
 import { checksumComplete } from '../net/l4-checksum';
 import { parsePacket } from '../net/parse';
-import { NET_HDR_SIZE } from './split';
+import { NET_HDR_CSUM_OFFSET, NET_HDR_NUM_BUFFERS, NET_HDR_SIZE } from './split';
 
 const F_NEEDS_CSUM: u32 = 1;
 const F_DATA_VALID: u32 = 2;
@@ -211,4 +211,19 @@ export function netHeaderOut(queue: usize, at: usize, hdrLen: u32, mbuf: usize):
   store<u32>(at, high, 4);
   store<u16>(at, <u16>(udp ? UDP_CSUM_OFFSET : TCP_CSUM_OFFSET), 8);
   if (hdrLen == NET_HDR_SIZE) store<u16>(at, 1, 10);
+}
+
+/**
+ * Header of a packet that a driver sends (section 5.1.6.2.1): a driver sets neither num_buffers nor DATA_VALID. `asked`: the packet
+ * may ask for more than nothing.
+ */
+// @ts-ignore: decorator
+@inline
+export function driverHeaderOut(queue: usize, at: usize, hdrLen: u32, mbuf: usize, asked: bool): void {
+  if (asked && load<u32>(mbuf, MBUF_OL_FLAGS) & MBUF_F_TX_L4_MASK) netHeaderOut(queue, at, hdrLen, mbuf);
+  else {
+    store<u64>(at, 0);
+    store<u16>(at, 0, NET_HDR_CSUM_OFFSET);
+  }
+  if (hdrLen == NET_HDR_SIZE) store<u16>(at, 0, NET_HDR_NUM_BUFFERS);
 }

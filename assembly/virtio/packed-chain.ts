@@ -10,9 +10,8 @@ import {
   DROP_INDIRECT,
   QUEUE_DESC,
   QUEUE_DEVICE,
-  QUEUE_VQ_FLAGS,
+  QUEUE_MAX_TABLE,
   QUEUE_VQ_SIZE,
-  VQ_INDIRECT,
 } from '../layout';
 import { translate } from '../mem/region';
 import { walkStep } from './walk';
@@ -86,9 +85,10 @@ export function packedDequeueChain(
 /** All of an indirect table: its entries are consecutive, their NEXT flags mean nothing (section 2.8.7). */
 function gatherTable(lcoreId: u32, queue: usize, mbuf: usize, room: u32, address: u64, tableBytes: u32): u32 {
   const device: usize = load<u32>(queue, QUEUE_DEVICE);
-  if ((load<u32>(queue, QUEUE_VQ_FLAGS) & VQ_INDIRECT) == 0) return DROP_FEATURE;
-  if (tableBytes == 0 || tableBytes % PACKED_DESC_SIZE != 0) return DROP_INDIRECT;
-  if (tableBytes / PACKED_DESC_SIZE > load<u32>(queue, QUEUE_VQ_SIZE)) return DROP_INDIRECT;
+  const maxTable = load<u32>(queue, QUEUE_MAX_TABLE);
+  if (tableBytes == 0 || tableBytes % PACKED_DESC_SIZE != 0 || tableBytes / PACKED_DESC_SIZE > maxTable) {
+    return maxTable == 0 ? DROP_FEATURE : DROP_INDIRECT;
+  }
   const table = translate(device, address, tableBytes);
   if (table == 0) return DROP_INDIRECT;
   for (let desc = table; desc < table + tableBytes; desc += PACKED_DESC_SIZE) {

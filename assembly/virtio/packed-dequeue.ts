@@ -18,13 +18,13 @@ import {
   QUEUE_LAST_AVAIL,
   QUEUE_LAST_USED,
   QUEUE_NO_MBUF,
+  QUEUE_PATH,
   QUEUE_POOL,
   QUEUE_PORT,
-  QUEUE_VQ_FLAGS,
   QUEUE_VQ_SIZE,
   STOP_CHAIN,
   STOP_HEAD,
-  VQ_IN_ORDER,
+  VQ_PATH_IN_ORDER,
 } from '../layout';
 import { copyFrame } from '../mem/copy';
 import { mempoolGetBulk, mempoolPutBulk } from '../mem/mempool';
@@ -144,7 +144,7 @@ export function packedDequeue(lcoreId: u32, queue: usize, burst: usize, count: u
   if (taken != 0) {
     store<u32>(queue, position, QUEUE_LAST_AVAIL);
     store<u32>(queue, position, QUEUE_LAST_USED);
-    if (load<u32>(queue, QUEUE_VQ_FLAGS) & VQ_IN_ORDER) publishBatch(queue, begin, taken);
+    if (load<u32>(queue, QUEUE_PATH) & VQ_PATH_IN_ORDER) publishBatch(queue, begin, taken);
     else publishUsed(queue, begin, taken, false);
     notifyPackedDriver(lcoreId, queue, position, taken, false);
   }

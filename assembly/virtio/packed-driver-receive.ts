@@ -28,7 +28,7 @@ import { mbufFree } from '../mem/mbuf';
 import { mempoolGetBulk } from '../mem/mempool';
 import { countDrop, countFrames, expectedLen, mixFrame, stopQueue } from '../stats';
 import { driverHeaderIn, headerOf } from './driver-header';
-import { isInOrder, unbatchPacked } from './driver-in-order';
+import { unbatchPacked } from './driver-in-order';
 import { asksOffload, HEADER_OK } from './net-header';
 import {
   advance,
@@ -49,6 +49,17 @@ import { REFILL } from './split-driver-receive';
 
 /** Puts as many receive buffers into the ring as there are free descriptors and mbufs, in bulks of REFILL. */
 export function packedDriverRefill(lcoreId: u32, queue: usize): void {
+  refill(lcoreId, queue, false);
+}
+
+/** The same, where the device answers in order: a buffer's id is its place in the ring. */
+export function packedDriverRefillInOrder(lcoreId: u32, queue: usize): void {
+  refill(lcoreId, queue, true);
+}
+
+// @ts-ignore: decorator
+@inline
+function refill(lcoreId: u32, queue: usize, inOrder: bool): void {
   let free = load<u32>(queue, QUEUE_FREE_COUNT);
   if (free < REFILL) return;
   const pool: usize = load<u32>(queue, QUEUE_POOL);
@@ -60,7 +71,6 @@ export function packedDriverRefill(lcoreId: u32, queue: usize): void {
   let head = load<u32>(queue, QUEUE_FREE_HEAD);
   let position = begin;
   let firstTail: u64 = 0;
-  const inOrder = isInOrder(queue);
   while (free >= REFILL) {
     if (!mempoolGetBulk(pool, lcoreId, queue + QUEUE_SCRATCH, REFILL)) {
       store<u64>(queue, load<u64>(queue, QUEUE_NO_MBUF) + 1, QUEUE_NO_MBUF);
@@ -92,11 +102,21 @@ export function packedDriverRefill(lcoreId: u32, queue: usize): void {
 
 /** Up to `count` received packets into `burst`. The caller holds the queue's lock. */
 export function packedDriverReceive(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
+  return receive(lcoreId, queue, burst, count, false);
+}
+
+/** The same, where the device answers in order. */
+export function packedDriverReceiveInOrder(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
+  return receive(lcoreId, queue, burst, count, true);
+}
+
+// @ts-ignore: decorator
+@inline
+function receive(lcoreId: u32, queue: usize, burst: usize, count: u32, inOrder: bool): u32 {
   const size = load<u32>(queue, QUEUE_VQ_SIZE);
   const hdrLen = load<u32>(queue, QUEUE_HDR_LEN);
   const segmentAndPort = (load<u32>(queue, QUEUE_PORT) << 16) | 1;
   let position = load<u32>(queue, QUEUE_LAST_USED);
-  const inOrder = isInOrder(queue);
   let freed: u32 = 0;
   let received: u32 = 0;
   const expected = expectedLen(queue);

@@ -1,6 +1,5 @@
 /** Driver side of a packed ring, guest → back end. Virtio 1.2 sections 2.8.21 and 5.1.6.2. */
 import {
-  CACHE_LINE,
   DROP_TOO_LONG,
   MBUF_BUF,
   MBUF_DATA_LEN,
@@ -16,20 +15,22 @@ import {
   QUEUE_FREE_COUNT,
   QUEUE_FREE_HEAD,
   QUEUE_HDR_LEN,
-  QUEUE_HDRS,
   QUEUE_LAST_AVAIL,
   QUEUE_LAST_USED,
+  QUEUE_MAX_TABLE,
   QUEUE_VQ_SIZE,
   STOP_USED,
 } from '../layout';
 import { mbufFree } from '../mem/mbuf';
 import { countDrop, countFrames, expectedLen, MIXED, mixFrame, stopQueue } from '../stats';
-import { isInOrder, unbatchPacked } from './driver-in-order';
-import { fits, hasOffload, netHeaderOut, writeNetHeader } from './net-header';
+import { unbatchPacked } from './driver-in-order';
+import { fillTable, txSlotAt } from './driver-table';
+import { driverHeaderOut, fits, hasOffload } from './net-header';
 import {
   advance,
   availState,
   PACKED_DESC_SIZE,
+  PACKED_F_INDIRECT,
   PACKED_F_NEXT,
   PACKED_TAIL,
   packedId,
@@ -42,11 +43,21 @@ import { notifyPackedDevice } from './packed-notify';
 
 /** Takes back what the device has sent: at most a ring's worth. */
 export function packedDriverReclaim(lcoreId: u32, queue: usize): void {
+  reclaim(lcoreId, queue, false);
+}
+
+/** The same, where the device answers in order. */
+export function packedDriverReclaimInOrder(lcoreId: u32, queue: usize): void {
+  reclaim(lcoreId, queue, true);
+}
+
+// @ts-ignore: decorator
+@inline
+function reclaim(lcoreId: u32, queue: usize, inOrder: bool): void {
   const size = load<u32>(queue, QUEUE_VQ_SIZE);
   let position = load<u32>(queue, QUEUE_LAST_USED);
   let freeCount = load<u32>(queue, QUEUE_FREE_COUNT);
   let freeHead = load<u32>(queue, QUEUE_FREE_HEAD);
-  const inOrder = isInOrder(queue);
   while (freeCount < size) {
     const tail = usedTailAt(queue, position);
     if (tail == NOT_USED) break;
@@ -81,14 +92,26 @@ export function packedDriverReclaim(lcoreId: u32, queue: usize): void {
  */
 export function packedDriverSend(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
   packedDriverReclaim(lcoreId, queue);
+  return send(lcoreId, queue, burst, count, false);
+}
+
+/** The same, where the device answers in order: a packet's id is its place in the ring. */
+export function packedDriverSendInOrder(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
+  packedDriverReclaimInOrder(lcoreId, queue);
+  return send(lcoreId, queue, burst, count, true);
+}
+
+// @ts-ignore: decorator
+@inline
+function send(lcoreId: u32, queue: usize, burst: usize, count: u32, inOrder: bool): u32 {
   const table: usize = load<u32>(queue, QUEUE_DESC);
   const size = load<u32>(queue, QUEUE_VQ_SIZE);
   const hdrLen = load<u32>(queue, QUEUE_HDR_LEN);
+  const maxTable = load<u32>(queue, QUEUE_MAX_TABLE);
   const begin = load<u32>(queue, QUEUE_LAST_AVAIL);
   let position = begin;
   let freeCount = load<u32>(queue, QUEUE_FREE_COUNT);
   let freeHead = load<u32>(queue, QUEUE_FREE_HEAD);
-  const inOrder = isInOrder(queue);
   let firstTail: u64 = 0;
   let sent: u32 = 0;
   const expected = expectedLen(queue);
@@ -105,7 +128,9 @@ export function packedDriverSend(lcoreId: u32, queue: usize, burst: usize, count
       dataOff >= hdrLen &&
       load<u32>(mbuf, MBUF_REFCNT) == 1 &&
       (load<u32>(mbuf, MBUF_OL_FLAGS) & (MBUF_F_INDIRECT | MBUF_F_EXTERNAL)) == 0;
-    const needed = pushed ? segments : segments + 1;
+    const pieces = pushed ? segments : segments + 1;
+    const indirect = pieces > 1 && pieces <= maxTable;
+    const needed: u32 = indirect ? 1 : pieces;
     if (needed > freeCount) {
       if (needed < size) break;
       countDrop(queue, DROP_TOO_LONG); // more segments than the ring has descriptors
@@ -121,14 +146,18 @@ export function packedDriverSend(lcoreId: u32, queue: usize, burst: usize, count
     store<u32>(cookie, <u32>mbuf);
     store<u16>(cookie, <u16>needed, COOKIE_CHAIN);
 
-    let at = pushed ? data - hdrLen : <usize>load<u32>(queue, QUEUE_HDRS) + id * CACHE_LINE;
+    let at = pushed ? data - hdrLen : txSlotAt(queue, id);
     let length = pushed ? load<u32>(mbuf, MBUF_DATA_LEN) + hdrLen : hdrLen;
     let segment: usize = pushed ? load<u32>(mbuf, MBUF_NEXT) : mbuf;
-    if (asked) netHeaderOut(queue, at, hdrLen, mbuf);
-    else writeNetHeader(at, hdrLen);
-    for (let left = needed; left != 0; left--) {
+    driverHeaderOut(queue, at, hdrLen, mbuf, asked);
+    if (indirect) {
+      at = fillTable(txSlotAt(queue, id), at, length, segment, pieces, false);
+      length = pieces * PACKED_DESC_SIZE;
+    }
+    const alone: u32 = indirect ? PACKED_F_INDIRECT : 0;
+    for (let left = needed; ; left--) {
       const desc = table + positionIndex(position) * PACKED_DESC_SIZE;
-      const flags = availState(positionWrap(position)) | (left == 1 ? 0 : PACKED_F_NEXT);
+      const flags = availState(positionWrap(position)) | (left == 1 ? alone : PACKED_F_NEXT);
       const tail = packedTail(length, id, flags);
       store<u64>(desc, <u64>at);
       if (position == begin) firstTail = tail;

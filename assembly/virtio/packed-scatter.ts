@@ -1,12 +1,10 @@
 /** Device side of a packed ring, host → guest, every shape but the single buffer. */
 import {
-  MAX_CHAINS,
   QUEUE_DESC,
   QUEUE_DEVICE,
-  QUEUE_VQ_FLAGS,
+  QUEUE_MAX_CHAINS,
+  QUEUE_MAX_TABLE,
   QUEUE_VQ_SIZE,
-  VQ_INDIRECT,
-  VQ_MERGEABLE,
 } from '../layout';
 import { translate } from '../mem/region';
 import {
@@ -47,7 +45,6 @@ export const SCATTER_BAD: u32 = 0x8000_0000;
 export function packedScatter(queue: usize, mbuf: usize, position: u32, address: u64, tail: u64, limit: u32, given: u32): u32 {
   const table: usize = load<u32>(queue, QUEUE_DESC);
   const size = load<u32>(queue, QUEUE_VQ_SIZE);
-  const mergeable = (load<u32>(queue, QUEUE_VQ_FLAGS) & VQ_MERGEABLE) != 0;
   scatterBegin(queue, mbuf);
   let chains: u32 = 0;
   let descs: u32 = 0;
@@ -92,7 +89,7 @@ export function packedScatter(queue: usize, mbuf: usize, position: u32, address:
     chains++;
     descs += chainDescs;
     if (scatterLeft(queue) == 0) break;
-    if (!mergeable || scatterBroken(queue) || chains == MAX_CHAINS) return SCATTER_NO_ROOM;
+    if (chains >= load<u32>(queue, QUEUE_MAX_CHAINS) || scatterBroken(queue)) return SCATTER_NO_ROOM;
     if (descs >= size) return SCATTER_NO_ROOM; // there will never be more than the whole ring
     if (descs >= limit) return SCATTER_WAIT;
     position = advance(position, chainDescs, size);
@@ -114,9 +111,8 @@ function scatterOne(queue: usize, address: u64, length: u32, flags: u32): u32 {
 }
 
 function scatterTable(queue: usize, address: u64, tableBytes: u32, alone: bool): u32 {
-  if (!alone || (load<u32>(queue, QUEUE_VQ_FLAGS) & VQ_INDIRECT) == 0) return SCATTER_RUNT;
-  if (tableBytes == 0 || tableBytes % PACKED_DESC_SIZE != 0) return SCATTER_RUNT;
-  if (tableBytes / PACKED_DESC_SIZE > load<u32>(queue, QUEUE_VQ_SIZE)) return SCATTER_RUNT;
+  if (!alone || tableBytes == 0 || tableBytes % PACKED_DESC_SIZE != 0) return SCATTER_RUNT;
+  if (tableBytes / PACKED_DESC_SIZE > load<u32>(queue, QUEUE_MAX_TABLE)) return SCATTER_RUNT;
   const table = translate(load<u32>(queue, QUEUE_DEVICE), address, tableBytes);
   if (table == 0) return SCATTER_RUNT;
   let written: u32 = 0;

@@ -12,9 +12,8 @@ import {
   DROP_INDIRECT,
   QUEUE_DESC,
   QUEUE_DEVICE,
-  QUEUE_VQ_FLAGS,
+  QUEUE_MAX_TABLE,
   QUEUE_VQ_SIZE,
-  VQ_INDIRECT,
 } from '../layout';
 import { translate } from '../mem/region';
 import { GATHERED, gatherBegin, gatherDrop, gatherEnd, gatherPiece } from './gather';
@@ -43,14 +42,14 @@ export function dequeueChain(lcoreId: u32, queue: usize, mbuf: usize, address: u
 
   if (tailFlags(tail) & DESC_F_INDIRECT) {
     const tableBytes = tailLen(tail);
-    if ((load<u32>(queue, QUEUE_VQ_FLAGS) & VQ_INDIRECT) == 0) return gatherDrop(lcoreId, queue, mbuf, DROP_FEATURE);
+    const maxTable = load<u32>(queue, QUEUE_MAX_TABLE);
     if (
       tailFlags(tail) & DESC_F_NEXT || // WRITE is to be ignored here (section 2.7.5.3.2)
       tableBytes == 0 ||
       tableBytes % DESC_SIZE != 0 ||
-      tableBytes / DESC_SIZE > tableSize
+      tableBytes / DESC_SIZE > maxTable
     ) {
-      return gatherDrop(lcoreId, queue, mbuf, DROP_INDIRECT);
+      return gatherDrop(lcoreId, queue, mbuf, maxTable == 0 ? DROP_FEATURE : DROP_INDIRECT);
     }
     table = translate(device, address, tableBytes);
     if (table == 0) return gatherDrop(lcoreId, queue, mbuf, DROP_INDIRECT);

@@ -30,7 +30,7 @@ import { mbufFree } from '../mem/mbuf';
 import { mempoolGetBulk } from '../mem/mempool';
 import { countDrop, countFrames, expectedLen, mixFrame, stopQueue } from '../stats';
 import { driverHeaderIn, headerOf } from './driver-header';
-import { isInOrder, oldestHead, unbatchSplit } from './driver-in-order';
+import { oldestHead, unbatchSplit } from './driver-in-order';
 import { asksOffload, HEADER_OK } from './net-header';
 import {
   AVAIL_ENTRY_SIZE,
@@ -92,6 +92,17 @@ export const REFILL: u32 = 16;
 
 /** Up to `count` received packets into `burst`. The caller holds the queue's lock. */
 export function splitDriverReceive(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
+  return receive(lcoreId, queue, burst, count, false);
+}
+
+/** The same, where the device answers in order. */
+export function splitDriverReceiveInOrder(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
+  return receive(lcoreId, queue, burst, count, true);
+}
+
+// @ts-ignore: decorator
+@inline
+function receive(lcoreId: u32, queue: usize, burst: usize, count: u32, inOrder: bool): u32 {
   const used: usize = load<u32>(queue, QUEUE_USED);
   const size = load<u32>(queue, QUEUE_VQ_SIZE);
   const mask = size - 1;
@@ -105,7 +116,6 @@ export function splitDriverReceive(lcoreId: u32, queue: usize, burst: usize, cou
   const expected = expectedLen(queue);
   let mix: u32 = 0;
   let freeHead = load<u32>(queue, QUEUE_FREE_HEAD);
-  const inOrder = isInOrder(queue);
 
   if (waiting > size) stopQueue(queue, STOP_USED);
   else

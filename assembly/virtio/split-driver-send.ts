@@ -1,6 +1,5 @@
 /** Driver side of a split ring, guest → back end. Virtio 1.2 sections 2.7.13 and 5.1.6.2. */
 import {
-  CACHE_LINE,
   DROP_TOO_LONG,
   MBUF_BUF,
   MBUF_DATA_LEN,
@@ -17,33 +16,47 @@ import {
   QUEUE_FREE_COUNT,
   QUEUE_FREE_HEAD,
   QUEUE_HDR_LEN,
-  QUEUE_HDRS,
   QUEUE_LAST_AVAIL,
   QUEUE_LAST_USED,
+  QUEUE_MAX_TABLE,
   QUEUE_USED,
   QUEUE_VQ_SIZE,
   STOP_USED,
 } from '../layout';
 import { mbufFree } from '../mem/mbuf';
 import { countDrop, countFrames, expectedLen, MIXED, mixFrame, stopQueue } from '../stats';
-import { fits, hasOffload, netHeaderOut, writeNetHeader } from './net-header';
+import { driverHeaderOut, fits, hasOffload } from './net-header';
 import {
   AVAIL_ENTRY_SIZE,
+  DESC_F_INDIRECT,
   DESC_F_NEXT,
   DESC_FLAGS,
   DESC_LEN,
   DESC_NEXT,
+  DESC_SIZE,
   descAt,
   RING_ENTRIES,
   RING_IDX,
   USED_ENTRY_SIZE,
 } from './split';
-import { isInOrder, unbatchSplit } from './driver-in-order';
+import { unbatchSplit } from './driver-in-order';
+import { fillTable, txSlotAt } from './driver-table';
 import { cookieAt } from './split-driver';
 import { notifyDevice } from './split-notify';
 
 /** Takes back what the device has sent: descriptors and mbufs are free again. */
 export function splitDriverReclaim(lcoreId: u32, queue: usize): void {
+  reclaim(lcoreId, queue, false);
+}
+
+/** The same, where the device answers in order. */
+export function splitDriverReclaimInOrder(lcoreId: u32, queue: usize): void {
+  reclaim(lcoreId, queue, true);
+}
+
+// @ts-ignore: decorator
+@inline
+function reclaim(lcoreId: u32, queue: usize, inOrder: bool): void {
   const used: usize = load<u32>(queue, QUEUE_USED);
   const size = load<u32>(queue, QUEUE_VQ_SIZE);
   const mask = size - 1;
@@ -57,7 +70,6 @@ export function splitDriverReclaim(lcoreId: u32, queue: usize): void {
   }
   let freeHead = load<u32>(queue, QUEUE_FREE_HEAD);
   let freeCount = load<u32>(queue, QUEUE_FREE_COUNT);
-  const inOrder = isInOrder(queue);
   for (let i: u32 = 0; i < waiting; i++) {
     let id = load<u32>(used + RING_ENTRIES + ((lastUsed + i) & mask) * USED_ENTRY_SIZE);
     if (inOrder) {
@@ -94,10 +106,21 @@ export function splitDriverReclaim(lcoreId: u32, queue: usize): void {
  */
 export function splitDriverSend(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
   splitDriverReclaim(lcoreId, queue);
+  return send(lcoreId, queue, burst, count);
+}
+
+/** The same, where the device answers in order. */
+export function splitDriverSendInOrder(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
+  splitDriverReclaimInOrder(lcoreId, queue);
+  return send(lcoreId, queue, burst, count);
+}
+
+function send(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
   const table: usize = load<u32>(queue, QUEUE_DESC);
   const avail: usize = load<u32>(queue, QUEUE_AVAIL);
   const mask = load<u32>(queue, QUEUE_VQ_SIZE) - 1;
   const hdrLen = load<u32>(queue, QUEUE_HDR_LEN);
+  const maxTable = load<u32>(queue, QUEUE_MAX_TABLE);
   const before = load<u32>(queue, QUEUE_LAST_AVAIL);
   let freeHead = load<u32>(queue, QUEUE_FREE_HEAD);
   let freeCount = load<u32>(queue, QUEUE_FREE_COUNT);
@@ -117,7 +140,9 @@ export function splitDriverSend(lcoreId: u32, queue: usize, burst: usize, count:
       dataOff >= hdrLen &&
       load<u32>(mbuf, MBUF_REFCNT) == 1 &&
       (load<u32>(mbuf, MBUF_OL_FLAGS) & (MBUF_F_INDIRECT | MBUF_F_EXTERNAL)) == 0;
-    const needed = pushed ? segments : segments + 1;
+    const pieces = pushed ? segments : segments + 1;
+    const indirect = pieces > 1 && pieces <= maxTable;
+    const needed: u32 = indirect ? 1 : pieces;
     if (needed > freeCount) {
       if (needed <= mask) break;
       countDrop(queue, DROP_TOO_LONG); // more segments than the ring has descriptors
@@ -128,33 +153,27 @@ export function splitDriverSend(lcoreId: u32, queue: usize, burst: usize, count:
       continue;
     }
     const head = freeHead & mask;
-    let index = head;
-    let desc = descAt(table, index);
+    let desc = descAt(table, head);
     let following = <u32>load<u16>(desc, DESC_NEXT);
-    if (pushed) {
-      putHeader(queue, data - hdrLen, hdrLen, mbuf, asked);
-      store<u64>(desc, <u64>(data - hdrLen));
-      const flags: u64 = segments == 1 ? 0 : DESC_F_NEXT;
-      store<u64>(
-        desc,
-        ((<u64>following) << 48) | (flags << 32) | <u64>(load<u32>(mbuf, MBUF_DATA_LEN) + hdrLen),
-        DESC_LEN,
-      );
-    } else {
-      const slot = <usize>load<u32>(queue, QUEUE_HDRS) + index * CACHE_LINE;
-      putHeader(queue, slot, hdrLen, mbuf, asked);
-      store<u64>(desc, <u64>slot);
-      store<u64>(desc, ((<u64>following) << 48) | ((<u64>DESC_F_NEXT) << 32) | <u64>hdrLen, DESC_LEN);
-    }
+    let at = pushed ? data - hdrLen : txSlotAt(queue, head);
+    let length = pushed ? load<u32>(mbuf, MBUF_DATA_LEN) + hdrLen : hdrLen;
     let segment: usize = pushed ? load<u32>(mbuf, MBUF_NEXT) : mbuf;
-    for (let left = needed - 1; left != 0; left--) {
-      index = following & mask;
-      desc = descAt(table, index);
-      following = <u32>load<u16>(desc, DESC_NEXT);
-      const flags: u64 = left == 1 ? 0 : DESC_F_NEXT;
-      store<u64>(desc, <u64>(<usize>load<u32>(segment, MBUF_BUF) + load<u32>(segment, MBUF_DATA_OFF)));
-      store<u64>(desc, ((<u64>following) << 48) | (flags << 32) | <u64>load<u32>(segment, MBUF_DATA_LEN), DESC_LEN);
-      segment = load<u32>(segment, MBUF_NEXT);
+    driverHeaderOut(queue, at, hdrLen, mbuf, asked);
+    if (indirect) {
+      at = fillTable(txSlotAt(queue, head), at, length, segment, pieces, true);
+      store<u64>(desc, <u64>at);
+      store<u64>(desc, descriptorTail(pieces * DESC_SIZE, DESC_F_INDIRECT, following), DESC_LEN);
+    } else {
+      for (let left = pieces; ; left--) {
+        store<u64>(desc, <u64>at);
+        store<u64>(desc, descriptorTail(length, left == 1 ? 0 : DESC_F_NEXT, following), DESC_LEN);
+        if (left == 1) break;
+        at = <usize>load<u32>(segment, MBUF_BUF) + load<u32>(segment, MBUF_DATA_OFF);
+        length = load<u32>(segment, MBUF_DATA_LEN);
+        segment = load<u32>(segment, MBUF_NEXT);
+        desc = descAt(table, following & mask);
+        following = <u32>load<u16>(desc, DESC_NEXT);
+      }
     }
     freeHead = following;
     freeCount -= needed;
@@ -178,7 +197,6 @@ export function splitDriverSend(lcoreId: u32, queue: usize, burst: usize, count:
 
 // @ts-ignore: decorator
 @inline
-function putHeader(queue: usize, at: usize, hdrLen: u32, mbuf: usize, asked: bool): void {
-  if (asked) netHeaderOut(queue, at, hdrLen, mbuf);
-  else writeNetHeader(at, hdrLen);
+function descriptorTail(length: u32, flags: u32, next: u32): u64 {
+  return ((<u64>next) << 48) | ((<u64>flags) << 32) | <u64>length;
 }

@@ -14,11 +14,12 @@ import {
   QUEUE_FREE_HEAD,
   QUEUE_LAST_AVAIL,
   QUEUE_LAST_USED,
+  QUEUE_PATH,
   QUEUE_SIGNALLED_VALID,
   QUEUE_VQ_SIZE,
   RING_STARTED,
+  VQ_PATH_IN_ORDER,
 } from '../layout';
-import { isInOrder } from './driver-in-order';
 import { DESC_NEXT, descAt } from './split';
 
 /** Empty ring: all descriptors free, linked in order; no interrupts wanted. The vring memory is all zero. */
@@ -30,7 +31,7 @@ export function splitDriverInit(queue: usize): void {
     store<u32>(cookieAt(queue, i), 0);
   }
   // in order: descriptors are taken round and round (section 2.7.5.4), and never linked anew
-  if (isInOrder(queue)) store<u16>(descAt(table, size - 1), 0, DESC_NEXT);
+  if (load<u32>(queue, QUEUE_PATH) & VQ_PATH_IN_ORDER) store<u16>(descAt(table, size - 1), 0, DESC_NEXT);
   store<u32>(queue, 0, QUEUE_FREE_HEAD);
   store<u32>(queue, size, QUEUE_FREE_COUNT);
   store<u32>(queue, 0, QUEUE_LAST_AVAIL);

@@ -3,16 +3,14 @@
  * mbuf segments, and several chains with mergeable buffers.
  */
 import {
-  MAX_CHAINS,
   QUEUE_AVAIL,
   QUEUE_DESC,
   QUEUE_DEVICE,
   QUEUE_LAST_AVAIL,
-  QUEUE_VQ_FLAGS,
+  QUEUE_MAX_CHAINS,
+  QUEUE_MAX_TABLE,
   QUEUE_VQ_SIZE,
   STOP_HEAD,
-  VQ_INDIRECT,
-  VQ_MERGEABLE,
 } from '../layout';
 import { translate } from '../mem/region';
 import { stopQueue } from '../stats';
@@ -57,7 +55,6 @@ export function enqueueChains(
   const device: usize = load<u32>(queue, QUEUE_DEVICE);
   const size = load<u32>(queue, QUEUE_VQ_SIZE);
   const mask = size - 1;
-  const flagsOfQueue = load<u32>(queue, QUEUE_VQ_FLAGS);
   const availRing = <usize>load<u32>(queue, QUEUE_AVAIL) + RING_ENTRIES;
   const firstAvail = load<u32>(queue, QUEUE_LAST_AVAIL) + taken;
   scatterBegin(queue, mbuf);
@@ -68,8 +65,9 @@ export function enqueueChains(
     let tableSize = size;
     if (tailFlags(tail) & DESC_F_INDIRECT) {
       const tableBytes = tailLen(tail);
-      if ((flagsOfQueue & VQ_INDIRECT) == 0 || tailFlags(tail) & DESC_F_NEXT) return BAD_BUFFER;
-      if (tableBytes == 0 || tableBytes % DESC_SIZE != 0 || tableBytes / DESC_SIZE > size) return BAD_BUFFER;
+      if (tailFlags(tail) & DESC_F_NEXT) return BAD_BUFFER;
+      if (tableBytes == 0 || tableBytes % DESC_SIZE != 0) return BAD_BUFFER;
+      if (tableBytes / DESC_SIZE > load<u32>(queue, QUEUE_MAX_TABLE)) return BAD_BUFFER;
       table = translate(device, address, tableBytes);
       if (table == 0) return BAD_BUFFER;
       tableSize = tableBytes / DESC_SIZE;
@@ -100,7 +98,7 @@ export function enqueueChains(
 
     noteChain(queue, taken + chains++, head, written);
     if (scatterLeft(queue) == 0) break;
-    if ((flagsOfQueue & VQ_MERGEABLE) == 0 || scatterBroken(queue) || chains == MAX_CHAINS) return NO_ROOM;
+    if (chains >= load<u32>(queue, QUEUE_MAX_CHAINS) || scatterBroken(queue)) return NO_ROOM;
     if (taken + chains == free) return chains == size ? NO_ROOM : NO_BUFFERS; // there will never be more than the whole ring
     head = <u32>load<u16>(availRing + ((firstAvail + chains) & mask) * AVAIL_ENTRY_SIZE);
     if (head >= size) {

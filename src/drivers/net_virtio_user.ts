@@ -53,6 +53,7 @@ export const netVirtioUser: Driver = {
     { key: 'in_order', help: '0 = does not ask that buffers come back in order (default 1)' },
     { key: 'packed_vq', help: '1 = asks for packed virtqueues (default 0)' },
     { key: 'event_idx', help: '0 = does not ask for event indexes (default 1)' },
+    { key: 'indirect_desc', help: '0 = does not ask for indirect descriptors (default 1)' },
     { key: 'csum', help: '0 = sends and takes no packet whose checksum is still to be made (default 1)' },
     { key: 'tso', help: '1 = sends and takes packets larger than the MTU (default 0, or as the port is configured)' },
     { key: 'vectorized', help: 'taken and left aside: there is one data path' },
@@ -92,6 +93,7 @@ class VirtioUserPort implements DriverPort {
       inOrder: args.flag('in_order', true),
       mrgRxbuf: args.flag('mrg_rxbuf', true),
       eventIdx: args.flag('event_idx', true),
+      indirectDesc: args.flag('indirect_desc', true),
       csum: args.flag('csum', true),
       sendSegments: tso,
       receiveSegments: tso,
@@ -206,7 +208,7 @@ class VirtioUserPort implements DriverPort {
     const { memory } = this.#eal;
     const queue = (index % 2 === 0 ? this.#slot.rxQueues : this.#slot.txQueues)[index >>> 1]!;
     const name = `${this.#slot.name}-vring${index}`;
-    const vring = new Vring(this.#eal, queue, name, this.#sizes[index] ?? this.#queueSize);
+    const vring = new Vring(this.#eal, queue, name, this.#sizes[index] ?? this.#queueSize, index % 2 === 1);
     let [kickFd, callFd] = [-1, -1];
     if (this.#transport.needsEventfds) {
       const os = this.#eal.requireOs(this.#slot.name);

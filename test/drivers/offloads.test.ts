@@ -40,6 +40,7 @@ const wishes: DriverWishes = {
   inOrder: true,
   mrgRxbuf: true,
   eventIdx: true,
+  indirectDesc: true,
   csum: true,
   sendSegments: true,
   receiveSegments: true,
@@ -55,14 +56,15 @@ const none = (features: bigint, mask: bigint): boolean => (features & mask) === 
 t.test('what the driver takes of what is on offer', async (t) => {
   const all = NET_BACKEND_FEATURES;
   const taken = chooseFeatures(all, wishes);
-  t.ok(has(taken, CSUM | HOST | GUEST | bits(15, 22, 27, 29, 32, 34, 35)));
-  t.ok(none(taken, bits(16, 17, 21, 28, 30)), 'no control queue, no status, no indirect tables');
+  t.ok(has(taken, CSUM | HOST | GUEST | bits(15, 22, 27, 28, 29, 32, 34, 35)));
+  t.ok(none(taken, bits(16, 17, 21, 30)), 'no control queue, no status');
   t.equal(chooseFeatures(bits(32), wishes), bits(32), 'never more than is offered');
   for (const [wish, mask] of [
     [{ packed: false }, bits(34)],
     [{ inOrder: false }, bits(35)],
     [{ mrgRxbuf: false }, bits(15)],
     [{ eventIdx: false }, bits(29)],
+    [{ indirectDesc: false }, bits(28)],
     [{ queuePairs: 1 }, bits(22)],
     [{ sendSegments: false }, HOST],
     [{ receiveSegments: false }, GUEST],
@@ -83,13 +85,15 @@ t.test('large packets are received only where there is room for one, and never w
 });
 
 t.test("a ring's shape", async (t) => {
-  const none = { packed: false, flags: 0, path: 0, hdrLen: 10, offloads: 0 };
-  t.strictSame(ringShape(0n, 0), none);
-  t.strictSame(ringShape(bits(27), 1), none);
-  t.strictSame(ringShape(bits(32), 0), { ...none, hdrLen: 12 });
-  t.strictSame(ringShape(bits(15), 0), { ...none, hdrLen: 12, flags: 4 });
-  t.strictSame(ringShape(bits(29, 32, 35), 0), { ...none, hdrLen: 12, flags: 1 | 8 });
-  t.strictSame(ringShape(bits(32, 34), 1), { packed: true, flags: 16, path: 1, hdrLen: 12, offloads: 0 });
-  t.equal(ringShape(bits(0, 11, 32), 1).offloads, offloadsOf(bits(0, 11), 'transmit'), 'odd: it sends');
-  t.equal(ringShape(bits(1, 7, 32), 2).offloads, offloadsOf(bits(1, 7), 'receive'), 'even: it receives');
+  const none = { packed: false, flags: 0, path: 0, hdrLen: 10, maxChains: 1, maxTable: 0, offloads: 0 };
+  t.strictSame(ringShape(0n, 0, 256), none);
+  t.strictSame(ringShape(bits(27), 1, 256), none);
+  t.strictSame(ringShape(bits(32), 0, 256), { ...none, hdrLen: 12 });
+  t.strictSame(ringShape(bits(15), 0, 256), { ...none, hdrLen: 12, path: 4, maxChains: 256 });
+  t.strictSame(ringShape(bits(29, 32, 35), 0, 256), { ...none, hdrLen: 12, flags: 1, path: 2 });
+  t.strictSame(ringShape(bits(32, 34), 1, 256), { ...none, packed: true, path: 1, hdrLen: 12 });
+  t.equal(ringShape(bits(28), 1, 256).maxTable, 35);
+  t.equal(ringShape(bits(28), 1, 32).maxTable, 32, 'no chain is longer than the ring (section 2.7.5.3.1)');
+  t.equal(ringShape(bits(0, 11, 32), 1, 256).offloads, offloadsOf(bits(0, 11), 'transmit'), 'odd: it sends');
+  t.equal(ringShape(bits(1, 7, 32), 2, 256).offloads, offloadsOf(bits(1, 7), 'receive'), 'even: it receives');
 });

@@ -1,6 +1,6 @@
 /**
  * net_virtio_user and net_vhost of one process, under every shape of ring that the two can negotiate: layout, mergeable
- * buffers, in-order use, event indexes, ring size. Frames from one byte above a runt to several mbufs, every byte checked.
+ * buffers, in-order use, event indexes, indirect descriptors, ring size. Frames from one byte above a runt to several mbufs, every byte checked.
  */
 import type { Test } from 'tap';
 import t from 'tap';
@@ -107,10 +107,12 @@ function pour(lab: Lab, from: Port, to: Port, lengths: readonly number[]): { rec
 
 for (const packed of [0, 1]) {
   t.test(packed ? 'packed rings' : 'split rings', async (t) => {
-    for (let bits = 0; bits < 8; bits++) {
-      const [mrg, inOrder, eventIdx] = [bits & 1, (bits >> 1) & 1, bits >> 2];
+    for (let bits = 0; bits < 16; bits++) {
+      const [mrg, inOrder, eventIdx, indirect] = [bits & 1, (bits >> 1) & 1, (bits >> 2) & 1, bits >> 3];
       for (const size of [32, 256]) {
-        const args = `packed_vq=${packed},mrg_rxbuf=${mrg},in_order=${inOrder},event_idx=${eventIdx},queue_size=${size}`;
+        const args =
+          `packed_vq=${packed},mrg_rxbuf=${mrg},in_order=${inOrder},` +
+          `event_idx=${eventIdx},indirect_desc=${indirect},queue_size=${size}`;
         const lab = await openLab(t);
         const host = await open(lab, 'net_vhost0,iface=inproc:a,tso=1');
         const guest = await open(lab, `net_virtio_user0,path=inproc:a,${args}`);

@@ -9,6 +9,7 @@ import {
   DEVICE_REGION_COUNT,
   DEVICE_REGIONS,
   DEVICE_SIZE,
+  MAX_CHAINS,
   PMD_VHOST,
   PMD_VIRTIO,
   PORT_BASE,
@@ -24,10 +25,11 @@ import {
   QUEUE_DEVICE,
   QUEUE_DROPS,
   QUEUE_HDR_LEN,
-  QUEUE_HDRS,
   QUEUE_KICK_FD,
   QUEUE_LAST_AVAIL,
   QUEUE_LAST_USED,
+  QUEUE_MAX_CHAINS,
+  QUEUE_MAX_TABLE,
   QUEUE_OFFLOADS,
   QUEUE_PATH,
   QUEUE_PMD,
@@ -36,13 +38,14 @@ import {
   QUEUE_SIZE,
   QUEUE_STATS,
   QUEUE_STOP_CAUSE,
+  QUEUE_TX_SLOTS,
   QUEUE_USED,
-  QUEUE_VQ_FLAGS,
   QUEUE_VQ_SIZE,
   REGION_LENGTH,
-  VQ_MERGEABLE,
+  TX_SLOT_SIZE,
+  TX_TABLE_MAX,
+  VQ_PATH_MERGEABLE,
   VQ_PATH_PACKED,
-  VQ_PATH_SPLIT,
 } from '../../assembly/layout.js';
 import type { Mempool } from '../../src/mempool.js';
 import { context, LCORE, memory, wasm } from '../net/harness.js';
@@ -58,6 +61,8 @@ const reserve = (name: string, bytes: number): number => context.memzones.reserv
 export interface RingOptions {
   readonly packed: boolean;
   readonly mergeable?: boolean;
+  /** Indirect descriptors (default: none). */
+  readonly indirect?: boolean;
   /** OFFLOAD_* that both ends have. */
   readonly offloads: number;
 }
@@ -95,9 +100,9 @@ export const queues = [
   port(GUEST_B, 'rx', PMD_VIRTIO),
 ] as const;
 
-/** Memory of the two virtqueues: | descriptors | driver area | device area | cookies | headers |, largest first. */
-const AREA = { desc: 0, avail: RING * 16, used: RING * 18 + 64, cookies: RING * 26 + 128, hdrs: RING * 34 + 192 };
-const vrings = [0, 1].map((n) => reserve(`vring ${n}`, AREA.hdrs + RING * 64));
+/** Memory of the two virtqueues: | descriptors | driver area | device area | cookies | slots |, largest first. */
+const AREA = { desc: 0, avail: RING * 16, used: RING * 18 + 64, cookies: RING * 26 + 128, slots: RING * 34 + 192 };
+const vrings = [0, 1].map((n) => reserve(`vring ${n}`, AREA.slots + RING * TX_SLOT_SIZE));
 
 function connect(driver: number, deviceQueue: number, vring: number, options: RingOptions, pool: number): void {
   memory.u8.fill(0, vring, vring + AREA.cookies + RING * COOKIE_SIZE);
@@ -107,8 +112,10 @@ function connect(driver: number, deviceQueue: number, vring: number, options: Ri
     write(queue + QUEUE_AVAIL, vring + AREA.avail);
     write(queue + QUEUE_USED, vring + AREA.used);
     write(queue + QUEUE_HDR_LEN, HDR_LEN);
-    write(queue + QUEUE_VQ_FLAGS, options.mergeable === false ? 0 : VQ_MERGEABLE);
-    write(queue + QUEUE_PATH, options.packed ? VQ_PATH_PACKED : VQ_PATH_SPLIT);
+    const mergeable = options.mergeable !== false;
+    write(queue + QUEUE_PATH, (options.packed ? VQ_PATH_PACKED : 0) | (mergeable ? VQ_PATH_MERGEABLE : 0));
+    write(queue + QUEUE_MAX_CHAINS, mergeable ? MAX_CHAINS : 1);
+    write(queue + QUEUE_MAX_TABLE, options.indirect === true ? TX_TABLE_MAX : 0);
     write(queue + QUEUE_OFFLOADS, options.offloads);
     write(queue + QUEUE_STOP_CAUSE, 0);
     const position = options.packed ? 0x8000 : 0;
@@ -117,7 +124,7 @@ function connect(driver: number, deviceQueue: number, vring: number, options: Ri
     memory.u32.fill(0, (queue + QUEUE_STATS) >>> 2, (queue + 896) >>> 2);
   }
   write(driver + QUEUE_COOKIES, vring + AREA.cookies);
-  write(driver + QUEUE_HDRS, vring + AREA.hdrs);
+  write(driver + QUEUE_TX_SLOTS, vring + AREA.slots);
   write(driver + QUEUE_POOL, pool);
   wasm.virtioQueueInit(driver);
 }

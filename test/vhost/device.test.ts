@@ -16,6 +16,9 @@ import {
   QUEUE_LAST_AVAIL,
   QUEUE_LAST_USED,
   QUEUE_LOCK,
+  QUEUE_MAX_CHAINS,
+  QUEUE_MAX_TABLE,
+  QUEUE_PATH,
   QUEUE_PEER,
   QUEUE_RUN,
   QUEUE_SIGNALLED_VALID,
@@ -27,8 +30,7 @@ import {
   REGION_LINEAR,
   REGION_SIZE,
   VQ_EVENT_IDX,
-  VQ_INDIRECT,
-  VQ_MERGEABLE,
+  VQ_PATH_MERGEABLE,
 } from '../../assembly/layout.js';
 import { type GuestMemory, IdentityMemory } from '../../src/drivers/vhost/memory.js';
 import { VhostDevice } from '../../src/drivers/vhost/vhost-device.js';
@@ -134,7 +136,9 @@ t.test('a vring that starts is written down for the data plane', async (t) => {
   t.equal(q(0, QUEUE_AVAIL), linear + 0x2000);
   t.equal(q(0, QUEUE_USED), linear + 0x3000);
   t.equal(q(0, QUEUE_HDR_LEN), 12);
-  t.equal(q(0, QUEUE_VQ_FLAGS), VQ_EVENT_IDX | VQ_INDIRECT);
+  t.equal(q(0, QUEUE_VQ_FLAGS), VQ_EVENT_IDX);
+  t.equal(q(0, QUEUE_MAX_TABLE), 256);
+  t.equal(q(0, QUEUE_MAX_CHAINS), 1);
   t.equal(q(0, QUEUE_LAST_AVAIL), 9);
   t.equal(q(0, QUEUE_LAST_USED), 9);
   t.equal(q(0, QUEUE_SIGNALLED_VALID), 0);
@@ -143,19 +147,21 @@ t.test('a vring that starts is written down for the data plane', async (t) => {
   t.equal(q(0, QUEUE_LOCK), 0);
 });
 
-t.test('header length and flags follow the features', async (t) => {
-  for (const [features, length, flags] of [
-    [0n, 10, 0],
-    [VERSION_1, 12, 0],
-    [MRG_RXBUF, 12, VQ_MERGEABLE],
-    [INDIRECT, 10, VQ_INDIRECT],
+t.test('header length and path follow the features', async (t) => {
+  for (const [features, length, path, maxChains, maxTable] of [
+    [0n, 10, 0, 1, 0],
+    [VERSION_1, 12, 0, 1, 0],
+    [MRG_RXBUF, 12, VQ_PATH_MERGEABLE, 256, 0],
+    [INDIRECT, 10, 0, 1, 256],
   ] as const) {
     const { device, q } = rig();
     device.setFeatures(features);
     device.setMemoryTable([region(0n)], [30]);
     device.startVring(1, ring());
     t.equal(q(1, QUEUE_HDR_LEN), length);
-    t.equal(q(1, QUEUE_VQ_FLAGS), flags);
+    t.equal(q(1, QUEUE_PATH), path);
+    t.equal(q(1, QUEUE_MAX_CHAINS), maxChains);
+    t.equal(q(1, QUEUE_MAX_TABLE), maxTable);
   }
 });
 

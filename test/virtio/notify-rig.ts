@@ -20,6 +20,7 @@ import {
   QUEUE_KICK_FD,
   QUEUE_LAST_AVAIL,
   QUEUE_LAST_USED,
+  QUEUE_MAX_CHAINS,
   QUEUE_NOTIFIED,
   QUEUE_PATH,
   QUEUE_PMD,
@@ -36,9 +37,7 @@ import {
   REGION_LENGTH,
   RING_SIGNALLED,
   VQ_EVENT_IDX,
-  VQ_PACKED,
   VQ_PATH_PACKED,
-  VQ_PATH_SPLIT,
 } from '../../assembly/layout.js';
 import { Burst, Eal, Mempool, silentLogger } from '../../src/index.js';
 
@@ -114,8 +113,9 @@ export class NotifyRing {
       [QUEUE_AVAIL, this.#avail],
       [QUEUE_USED, this.#used],
       [QUEUE_HDR_LEN, HDR],
-      [QUEUE_VQ_FLAGS, (options.eventIdx ? VQ_EVENT_IDX : 0) | (packed ? VQ_PACKED : 0)],
-      [QUEUE_PATH, packed ? VQ_PATH_PACKED : VQ_PATH_SPLIT],
+      [QUEUE_VQ_FLAGS, options.eventIdx ? VQ_EVENT_IDX : 0],
+      [QUEUE_MAX_CHAINS, 1],
+      [QUEUE_PATH, packed ? VQ_PATH_PACKED : 0],
       [QUEUE_RUN, 1],
     ];
     for (const [field, value] of fields) this.write(field, value);

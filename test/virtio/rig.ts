@@ -7,6 +7,7 @@ import {
   DEVICE_REGIONS,
   DEVICE_SIZE,
   DROP_COUNT,
+  MAX_CHAINS,
   MBUF_F_EXTERNAL,
   MBUF_F_INDIRECT,
   MBUF_NEXT,
@@ -32,6 +33,8 @@ import {
   QUEUE_LAST_AVAIL,
   QUEUE_LAST_USED,
   QUEUE_LOCK,
+  QUEUE_MAX_CHAINS,
+  QUEUE_MAX_TABLE,
   QUEUE_OFFLOADS,
   QUEUE_PACKETS,
   QUEUE_PATH,
@@ -49,11 +52,8 @@ import {
   REGION_LINEAR,
   REGION_SIZE,
   VQ_EVENT_IDX,
-  VQ_INDIRECT,
-  VQ_MERGEABLE,
-  VQ_PACKED,
+  VQ_PATH_MERGEABLE,
   VQ_PATH_PACKED,
-  VQ_PATH_SPLIT,
 } from '../../assembly/layout.js';
 import { Burst } from '../../src/burst.js';
 import { readCounter } from '../../src/eal/memory.js';
@@ -191,11 +191,6 @@ export function createRig(mbufCount = 600) {
     const { layout, hdrLen = 12 } = booted;
     const packed = layout === 'packed';
     memory.u8.fill(0, record, record + QUEUE_SIZE);
-    const flags =
-      (packed ? VQ_PACKED : 0) |
-      (booted.mergeable ? VQ_MERGEABLE : 0) |
-      (booted.indirect === false ? 0 : VQ_INDIRECT) |
-      (booted.eventIdx ? VQ_EVENT_IDX : 0);
     set(record, [
       [QUEUE_PMD, PMD_VHOST],
       [QUEUE_PORT, port],
@@ -208,8 +203,10 @@ export function createRig(mbufCount = 600) {
       [QUEUE_AVAIL, arena + ring.avail],
       [QUEUE_USED, arena + ring.used],
       [QUEUE_HDR_LEN, hdrLen],
-      [QUEUE_VQ_FLAGS, flags],
-      [QUEUE_PATH, packed ? VQ_PATH_PACKED : VQ_PATH_SPLIT],
+      [QUEUE_VQ_FLAGS, booted.eventIdx ? VQ_EVENT_IDX : 0],
+      [QUEUE_PATH, (packed ? VQ_PATH_PACKED : 0) | (booted.mergeable ? VQ_PATH_MERGEABLE : 0)],
+      [QUEUE_MAX_CHAINS, booted.mergeable ? MAX_CHAINS : 1],
+      [QUEUE_MAX_TABLE, booted.indirect === false ? 0 : ring.size],
       [QUEUE_OFFLOADS, offloads],
       [QUEUE_LAST_AVAIL, packed ? 0x8000 : 0],
       [QUEUE_LAST_USED, packed ? 0x8000 : 0],

@@ -13,6 +13,8 @@ import {
   QUEUE_HDR_LEN,
   QUEUE_LAST_AVAIL,
   QUEUE_LAST_USED,
+  QUEUE_MAX_CHAINS,
+  QUEUE_MAX_TABLE,
   QUEUE_OFFLOADS,
   QUEUE_PATH,
   QUEUE_PEER,
@@ -24,35 +26,18 @@ import {
   QUEUE_VQ_SIZE,
   QUEUE_WAITER,
   RING_FRESH,
-  VQ_EVENT_IDX,
-  VQ_IN_ORDER,
-  VQ_INDIRECT,
-  VQ_MERGEABLE,
-  VQ_PACKED,
-  VQ_PATH_PACKED,
-  VQ_PATH_SPLIT,
 } from '../../../assembly/layout.js';
 import type { HostMemory } from '../../eal/memory.js';
 import { joinGates, replaceKickFd, withQueueLock } from '../../eal/queue-lock.js';
 import type { BackendDevice, VringConfig } from '../../vhost/device.js';
 import { VhostProtocolError } from '../../vhost/errors.js';
-import {
-  NET_BACKEND_FEATURES,
-  NET_BACKEND_PROTOCOL_FEATURES,
-  VIRTIO_F_IN_ORDER,
-  VIRTIO_F_VERSION_1,
-  VIRTIO_NET_F_MRG_RXBUF,
-  VIRTIO_RING_F_EVENT_IDX,
-  VIRTIO_RING_F_INDIRECT_DESC,
-} from '../../vhost/features.js';
+import { NET_BACKEND_FEATURES, NET_BACKEND_PROTOCOL_FEATURES, VIRTIO_RING_F_EVENT_IDX } from '../../vhost/features.js';
 import type { MemoryRegion } from '../../vhost/messages.js';
 import { offloadsOf } from '../offloads.js';
+import { vringShape } from '../vring-shape.js';
 import type { GuestMemory } from './memory.js';
 import { RegionTable, type VringAreas } from './region-table.js';
 
-/** struct virtio_net_hdr, and with num_buffers behind it (virtio 1.2 section 5.1.6). */
-const LEGACY_HDR_LEN = 10;
-const MRG_HDR_LEN = 12;
 const MIN_MTU = 68;
 
 /** What a device does with descriptors (fds). Without one, descriptors are numbers that mean nothing: the in-process case. */
@@ -389,21 +374,16 @@ export class VhostDevice implements BackendDevice {
   /** All that the data plane knows of the ring's shape. Lock held. */
   #writeRing(index: number, config: VringConfig, areas: VringAreas): void {
     const { queue } = this.#vrings[index]!;
-    const has = (feature: bigint): boolean => (this.#negotiated & feature) !== 0n;
+    const shape = vringShape(this.#negotiated, config.packed, config.size);
     this.#write(queue + QUEUE_VQ_SIZE, config.size);
     this.#write(queue + QUEUE_DESC, areas.desc);
     this.#write(queue + QUEUE_AVAIL, areas.avail);
     this.#write(queue + QUEUE_USED, areas.used);
-    const longHeader = has(VIRTIO_F_VERSION_1) || has(VIRTIO_NET_F_MRG_RXBUF);
-    this.#write(queue + QUEUE_HDR_LEN, longHeader ? MRG_HDR_LEN : LEGACY_HDR_LEN);
-    const flags =
-      (has(VIRTIO_RING_F_EVENT_IDX) ? VQ_EVENT_IDX : 0) |
-      (has(VIRTIO_RING_F_INDIRECT_DESC) ? VQ_INDIRECT : 0) |
-      (has(VIRTIO_NET_F_MRG_RXBUF) ? VQ_MERGEABLE : 0) |
-      (has(VIRTIO_F_IN_ORDER) ? VQ_IN_ORDER : 0) |
-      (config.packed ? VQ_PACKED : 0);
-    this.#write(queue + QUEUE_VQ_FLAGS, flags);
-    this.#write(queue + QUEUE_PATH, config.packed ? VQ_PATH_PACKED : VQ_PATH_SPLIT);
+    this.#write(queue + QUEUE_HDR_LEN, shape.hdrLen);
+    this.#write(queue + QUEUE_VQ_FLAGS, shape.flags);
+    this.#write(queue + QUEUE_PATH, shape.path);
+    this.#write(queue + QUEUE_MAX_CHAINS, shape.maxChains);
+    this.#write(queue + QUEUE_MAX_TABLE, shape.maxTable);
     this.#writeOffloads(index);
   }
 

@@ -1,12 +1,5 @@
 /** Which of a back end's features net_virtio_user takes, and what they mean for its rings. Virtio 1.2 sections 5.1.3 and 6. */
-import {
-  VQ_EVENT_IDX,
-  VQ_IN_ORDER,
-  VQ_MERGEABLE,
-  VQ_PACKED,
-  VQ_PATH_PACKED,
-  VQ_PATH_SPLIT,
-} from '../../../assembly/layout.js';
+import { TX_TABLE_MAX } from '../../../assembly/layout.js';
 import {
   NET_CHECKSUM_FEATURES,
   NET_GUEST_SEGMENTATION_FEATURES,
@@ -20,12 +13,11 @@ import {
   VIRTIO_NET_F_MQ,
   VIRTIO_NET_F_MRG_RXBUF,
   VIRTIO_RING_F_EVENT_IDX,
+  VIRTIO_RING_F_INDIRECT_DESC,
 } from '../../vhost/features.js';
 import { offloadsOf } from '../offloads.js';
+import { HDR_LEN, type VringShape, vringShape } from '../vring-shape.js';
 
-/** virtio 1.2 section 5.1.6: with num_buffers, and the legacy one without. */
-const HDR_LEN = 12;
-const LEGACY_HDR_LEN = 10;
 /** A receive buffer this long takes any packet: guests with GUEST_TSO and without mergeable buffers need it (5.1.6.3.1). */
 const WHOLE_PACKET_BYTES = 65562;
 
@@ -35,6 +27,8 @@ export interface DriverWishes {
   readonly inOrder: boolean;
   readonly mrgRxbuf: boolean;
   readonly eventIdx: boolean;
+  /** Packets of several pieces take one descriptor. */
+  readonly indirectDesc: boolean;
   /** Checksums that are not there yet, both ways. */
   readonly csum: boolean;
   /** Packets larger than the MTU, by direction; nothing without csum. */
@@ -52,6 +46,7 @@ export function chooseFeatures(offered: bigint, wishes: DriverWishes): bigint {
   if (wishes.inOrder) wanted |= VIRTIO_F_IN_ORDER;
   if (wishes.mrgRxbuf) wanted |= VIRTIO_NET_F_MRG_RXBUF;
   if (wishes.eventIdx) wanted |= VIRTIO_RING_F_EVENT_IDX;
+  if (wishes.indirectDesc) wanted |= VIRTIO_RING_F_INDIRECT_DESC;
   if (wishes.queuePairs > 1) wanted |= VIRTIO_NET_F_MQ;
   if (wishes.csum) {
     wanted |= NET_CHECKSUM_FEATURES;
@@ -65,28 +60,19 @@ export function chooseFeatures(offered: bigint, wishes: DriverWishes): bigint {
   return offered & wanted;
 }
 
-/** What the data plane must know of a ring: QUEUE_VQ_FLAGS, QUEUE_PATH, QUEUE_HDR_LEN, QUEUE_OFFLOADS. */
-export interface RingShape {
+/** What the data plane must know of a ring. */
+export interface RingShape extends VringShape {
   readonly packed: boolean;
-  readonly flags: number;
-  readonly path: number;
-  readonly hdrLen: number;
+  /** QUEUE_OFFLOADS. */
   readonly offloads: number;
 }
 
-/** The shape of a vring (even: the driver receives, odd: it sends) under these negotiated features. */
-export function ringShape(features: bigint, index: number): RingShape {
-  const has = (feature: bigint): boolean => (features & feature) !== 0n;
-  const packed = has(VIRTIO_F_RING_PACKED);
+/** The shape of a vring of `size` entries (index even: the driver receives, odd: it sends) under these negotiated features. */
+export function ringShape(features: bigint, index: number, size: number): RingShape {
+  const packed = (features & VIRTIO_F_RING_PACKED) !== 0n;
   return {
     packed,
-    flags:
-      (has(VIRTIO_RING_F_EVENT_IDX) ? VQ_EVENT_IDX : 0) |
-      (has(VIRTIO_NET_F_MRG_RXBUF) ? VQ_MERGEABLE : 0) |
-      (has(VIRTIO_F_IN_ORDER) ? VQ_IN_ORDER : 0) |
-      (packed ? VQ_PACKED : 0),
-    path: packed ? VQ_PATH_PACKED : VQ_PATH_SPLIT,
-    hdrLen: has(VIRTIO_F_VERSION_1 | VIRTIO_NET_F_MRG_RXBUF) ? HDR_LEN : LEGACY_HDR_LEN,
+    ...vringShape(features, packed, Math.min(TX_TABLE_MAX, size)),
     offloads: offloadsOf(features, index & 1 ? 'transmit' : 'receive'),
   };
 }

@@ -151,7 +151,7 @@ export class FrontEnd {
     if (queuePairs < pairs) {
       throw refused(slot, `the back end has ${queuePairs} queue pairs, but the port is configured with ${pairs}`);
     }
-    const shapes = queues.map((_, index) => ringShape(features, index));
+    const shapes = queues.map(({ vring }, index) => ringShape(features, index, vring.size));
     for (const [index, { vring }] of queues.entries()) vring.init(shapes[index]!);
     this.#setPeers(connection.peer);
     const size = BigInt(eal.memory.endAddress);

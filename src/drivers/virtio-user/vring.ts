@@ -1,10 +1,11 @@
 /**
  * The memory of one virtqueue of net_virtio_user, in host memory, where the back end sees it under the same addresses.
  *
- *   | descriptors, 16 × size | driver area, 6 + 2 × size | device area, 6 + 8 × size | cookies, 8 × size | headers, 64 × size |
+ *   | descriptors, 16 × size | driver area, 6 + 2 × size | device area, 6 + 8 × size | cookies, 8 × size | slots |
  *
- * The first three are the split ring of virtio 1.2 section 2.7; a packed one (section 2.8) needs 4 bytes of each area. The cookies (mbufs that are lent to the back end) and the
- * headers (for packets whose headroom cannot take one) are the driver's own.
+ * The first three are the split ring of virtio 1.2 section 2.7; a packed one (section 2.8) needs 4 bytes of each area. The
+ * cookies (mbufs that are lent to the back end) and the slots of a ring that sends (TX_SLOT_SIZE each: headers that find no room
+ * in a packet's headroom, indirect tables) are the driver's own.
  */
 import {
   CACHE_LINE,
@@ -13,14 +14,17 @@ import {
   QUEUE_COOKIES,
   QUEUE_DESC,
   QUEUE_HDR_LEN,
-  QUEUE_HDRS,
   QUEUE_LOCK,
+  QUEUE_MAX_CHAINS,
+  QUEUE_MAX_TABLE,
   QUEUE_OFFLOADS,
   QUEUE_PATH,
   QUEUE_STOP_CAUSE,
+  QUEUE_TX_SLOTS,
   QUEUE_USED,
   QUEUE_VQ_FLAGS,
   QUEUE_VQ_SIZE,
+  TX_SLOT_SIZE,
 } from '../../../assembly/layout.js';
 import type { Eal } from '../../eal/eal.js';
 import type { Memzone } from '../../eal/memzone.js';
@@ -37,12 +41,12 @@ export class Vring {
   readonly avail: number;
   readonly used: number;
   readonly #cookies: number;
-  readonly #hdrs: number;
+  readonly #slots: number;
   readonly #eal: Eal;
   readonly #zone: Memzone;
 
   /** Throws ERR_NO_MEMORY. */
-  constructor(eal: Eal, queue: number, name: string, size: number) {
+  constructor(eal: Eal, queue: number, name: string, size: number, sends: boolean) {
     this.#eal = eal;
     this.queue = queue;
     this.size = size;
@@ -50,17 +54,17 @@ export class Vring {
     const availBytes = roundUp(6 + size * 2);
     const usedBytes = roundUp(6 + size * 8);
     const cookieBytes = roundUp(size * COOKIE_SIZE);
-    const total = descBytes + availBytes + usedBytes + cookieBytes + size * CACHE_LINE;
+    const total = descBytes + availBytes + usedBytes + cookieBytes + (sends ? size * TX_SLOT_SIZE : 0);
     this.#zone = eal.memzones.reserve(name, total, CACHE_LINE);
     this.desc = this.#zone.address;
     this.avail = this.desc + descBytes;
     this.used = this.avail + availBytes;
     this.#cookies = this.used + usedBytes;
-    this.#hdrs = this.#cookies + cookieBytes;
+    this.#slots = this.#cookies + cookieBytes;
   }
 
   /** An empty ring for a new connection. The queue's gates are shut, and drain() has come since the last connection. */
-  init({ flags, path, hdrLen, offloads }: RingShape): void {
+  init(shape: RingShape): void {
     const { memory, wasm } = this.#eal;
     const { queue } = this;
     withQueueLock(memory, queue, () => {
@@ -73,12 +77,14 @@ export class Vring {
       set(QUEUE_DESC, this.desc);
       set(QUEUE_AVAIL, this.avail);
       set(QUEUE_USED, this.used);
-      set(QUEUE_HDR_LEN, hdrLen);
-      set(QUEUE_VQ_FLAGS, flags);
-      set(QUEUE_PATH, path);
-      set(QUEUE_OFFLOADS, offloads);
+      set(QUEUE_HDR_LEN, shape.hdrLen);
+      set(QUEUE_VQ_FLAGS, shape.flags);
+      set(QUEUE_PATH, shape.path);
+      set(QUEUE_OFFLOADS, shape.offloads);
+      set(QUEUE_MAX_CHAINS, shape.maxChains);
+      set(QUEUE_MAX_TABLE, shape.maxTable);
       set(QUEUE_COOKIES, this.#cookies);
-      set(QUEUE_HDRS, this.#hdrs);
+      set(QUEUE_TX_SLOTS, this.#slots);
       set(QUEUE_STOP_CAUSE, 0);
       wasm.virtioQueueInit(queue);
     });
