@@ -19,8 +19,8 @@ export type Job =
 export interface JobHabits {
   /** Polling between two turns of the thread's event loop. */
   readonly sliceMs: number;
-  /** What to do when there is nothing to do. */
-  idle(): void | Promise<void>;
+  /** What to do when there is nothing to do. `look` polls once: what is done first when a packet ends that. */
+  idle(look: () => void): void | Promise<void>;
 }
 
 /**
@@ -56,14 +56,14 @@ export async function runJob(thread: LcoreThread, job: Job, habits: JobHabits, o
 async function runLoop(poller: Poller, habits: JobHabits, pollMode: boolean): Promise<void> {
   let lastTurn = performance.now();
   for (;;) {
-    const outcome = poller(habits.sliceMs);
+    const outcome = poller.run(habits.sliceMs);
     if (outcome === 'stopped') return;
     // The turn comes before the sleep: what ends a sleep is a packet, and that does not wait for the event loop.
     if (performance.now() - lastTurn >= habits.sliceMs) {
       await turn();
       lastTurn = performance.now();
     }
-    if (outcome === 'idle' && !pollMode) await habits.idle();
+    if (outcome === 'idle' && !pollMode) await habits.idle(poller.look);
   }
 }
 

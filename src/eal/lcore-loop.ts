@@ -42,8 +42,13 @@ export interface LcoreThread extends MemContext {
 /** One poll of a user's packet function: returns how many packets it handled, 0 when there was nothing to do. */
 export type PollFunction = () => number;
 
-/** Polls for about `budgetMs`, or until it is idle or told to stop. */
-export type Poller = (budgetMs: number) => 'busy' | 'idle' | 'stopped';
+/** What a lcore polls with. */
+export interface Poller {
+  /** Polls for about `budgetMs`, or until it is idle or told to stop. */
+  run(budgetMs: number): 'busy' | 'idle' | 'stopped';
+  /** One round, at once: what a lcore does first when a packet has woken it. */
+  look(): void;
+}
 
 /** Rounds that one lcoreRun call makes at the most: bounded, so that V8 can replace the code by its optimised form. */
 const ROUNDS_PER_CALL = 4096;
@@ -77,18 +82,19 @@ export function wakeLcore(memory: HostMemory, os: Os | undefined, lcoreId: numbe
  * While `poller` polls, the data plane may put notifications off (assembly/virtio/coalesce.ts): the poller looks at the clock for
  * it, and whatever is owed is sent before anything else happens on this thread.
  */
-function moderated(thread: LcoreThread, poller: Poller): Poller {
+function moderated(thread: LcoreThread, { run, look }: Poller): Poller {
   const { memory, wasm, lcoreId } = thread;
   const word = (lcoreAddress(lcoreId) + LCORE_MODERATED) >>> 2;
-  return (budgetMs) => {
+  const within = <T>(poll: () => T): T => {
     memory.u32[word] = 1;
     try {
-      return poller(budgetMs);
+      return poll();
     } finally {
       memory.u32[word] = 0;
       flushAll(wasm, lcoreId);
     }
   };
+  return { run: (budgetMs) => within(() => run(budgetMs)), look: () => within(look) };
 }
 
 /** Sends everything that a lcore owes. A queue that another lcore holds is free again within microseconds. */
@@ -102,21 +108,26 @@ export function streamPoller(thread: LcoreThread): Poller {
   const idlePolls = thread.pollMode ? 0 : thread.idlePolls;
   // a call must be able to reach `idlePolls`: Wasm counts them anew in each call
   const rounds = Math.max(ROUNDS_PER_CALL, idlePolls);
-  return moderated(thread, (budgetMs) => {
-    const start = nowMs();
-    for (let now = start; ; ) {
-      let answer: number;
-      try {
-        answer = wasm.lcoreRun(lcoreId, rounds, idlePolls, now, nowUs());
-      } catch (error) {
-        if (!outlived(thread, error)) throw error;
-        answer = RUN_BUSY;
-      }
-      if (answer === RUN_STOPPED) return 'stopped';
-      if (answer === RUN_IDLE) return stopRequested(thread.memory, lcoreId) ? 'stopped' : 'idle';
-      now = nowMs();
-      if ((now - start) >>> 0 >= budgetMs) return 'busy';
+  const poll = (maxPolls: number, now: number): number => {
+    try {
+      return wasm.lcoreRun(lcoreId, maxPolls, idlePolls, now, nowUs());
+    } catch (error) {
+      if (!outlived(thread, error)) throw error;
+      return RUN_BUSY;
     }
+  };
+  return moderated(thread, {
+    run(budgetMs) {
+      const start = nowMs();
+      for (let now = start; ; ) {
+        const answer = poll(rounds, now);
+        if (answer === RUN_STOPPED) return 'stopped';
+        if (answer === RUN_IDLE) return stopRequested(thread.memory, lcoreId) ? 'stopped' : 'idle';
+        now = nowMs();
+        if ((now - start) >>> 0 >= budgetMs) return 'busy';
+      }
+    },
+    look: () => void poll(1, nowMs()),
   });
 }
 
@@ -136,7 +147,7 @@ export function functionPoller(thread: LcoreThread, poll: PollFunction): Poller 
   const idleLimit = thread.pollMode ? Number.POSITIVE_INFINITY : thread.idlePolls;
   let idle = 0;
   let checked = false;
-  const look = (): boolean => {
+  const pollOften = (): boolean => {
     let polls = 0;
     let busy = 0;
     while (polls < POLLS_PER_LOOK && idle < idleLimit) {
@@ -155,28 +166,35 @@ export function functionPoller(thread: LcoreThread, poll: PollFunction): Poller 
     addCounter(memory, lcore + LCORE_BUSY_POLLS, busy);
     return idle >= idleLimit;
   };
-  return moderated(thread, (budgetMs) => {
-    wasm.lcoreFlush(lcoreId, nowUs(), 0);
-    if (!checked) {
-      const answer: unknown = poll();
-      if (typeof answer !== 'number') {
-        throw new ViaductError(
-          'ERR_LCORE_FAILED',
-          `the poll function returned ${answer === null ? 'null' : typeof answer}: it must return how many packets it ` +
-            'handled, 0 when there was nothing to do (and be no async function)',
-        );
-      }
-      checked = true;
+  const first = (): void => {
+    const answer: unknown = poll();
+    if (typeof answer !== 'number') {
+      throw new ViaductError(
+        'ERR_LCORE_FAILED',
+        `the poll function returned ${answer === null ? 'null' : typeof answer}: it must return how many packets it ` +
+          'handled, 0 when there was nothing to do (and be no async function)',
+      );
     }
-    const deadline = performance.now() + budgetMs;
-    for (;;) {
-      if (stopRequested(memory, lcoreId)) return 'stopped';
-      if (look()) {
-        idle = 0;
-        return 'idle';
+    checked = true;
+  };
+  return moderated(thread, {
+    run(budgetMs) {
+      wasm.lcoreFlush(lcoreId, nowUs(), 0);
+      if (!checked) first();
+      const deadline = performance.now() + budgetMs;
+      for (;;) {
+        if (stopRequested(memory, lcoreId)) return 'stopped';
+        if (pollOften()) {
+          idle = 0;
+          return 'idle';
+        }
+        if (performance.now() >= deadline) return 'busy';
       }
-      if (performance.now() >= deadline) return 'busy';
-    }
+    },
+    look() {
+      wasm.lcoreFlush(lcoreId, nowUs(), 0);
+      poll();
+    },
   });
 }
 
@@ -197,8 +215,11 @@ export class Sleeper {
     this.#lcore = lcoreAddress(thread.lcoreId);
   }
 
-  /** Returns why it came back: 'busy' = packets were waiting, it did not sleep. */
-  sleep(timeoutMs = SLEEP_LIMIT_MS): 'busy' | 'woken' | 'timeout' {
+  /**
+   * Returns why it came back: 'busy' = packets were waiting, it did not sleep. A packet that ends the sleep does not wait for
+   * what has to be tidied up after one: `look` comes first.
+   */
+  sleep(look: () => void, timeoutMs = SLEEP_LIMIT_MS): 'busy' | 'woken' | 'timeout' {
     const { memory, wasm, os, lcoreId } = this.#thread;
     const { i32, u32 } = memory;
     const sleeping = (this.#lcore + LCORE_SLEEPING) >>> 2;
@@ -214,7 +235,7 @@ export class Sleeper {
         // LCORE_SLEEPS is also the epoch by which replaceKickFd sees that a sleep is over
         addCounter(memory, this.#lcore + LCORE_SLEEPS, 1);
         if (Atomics.load(i32, wakeWord) === word) {
-          woken = os ? this.#poll(os, timeoutMs) : Atomics.wait(i32, wakeWord, word, timeoutMs) !== 'timed-out';
+          woken = os ? this.#poll(os, look, timeoutMs) : Atomics.wait(i32, wakeWord, word, timeoutMs) !== 'timed-out';
         }
       } finally {
         wasm.lcoreDisarm(lcoreId);
@@ -228,7 +249,7 @@ export class Sleeper {
   }
 
   /** poll(2) over the wake-up eventfd and the kick descriptors; reads away what was signalled. */
-  #poll(os: Os, timeoutMs: number): boolean {
+  #poll(os: Os, look: () => void, timeoutMs: number): boolean {
     const { i32, u32 } = this.#thread.memory;
     const queues = u32[(this.#lcore + LCORE_RXQS) >>> 2]! >>> 2;
     const count = Math.min(u32[(this.#lcore + LCORE_RXQ_COUNT) >>> 2]!, MAX_LCORE_RXQS);
@@ -242,6 +263,7 @@ export class Sleeper {
     }
     this.#broken.clear();
     if (os.poll(fds, 1 + count, this.#ready, timeoutMs) === 0) return false;
+    if (!stopRequested(this.#thread.memory, this.#thread.lcoreId)) look();
     if (this.#ready[0] !== 0) os.drain(fds[0]!);
     for (let i = 0; i < count; i++) {
       const queue = u32[queues + i]!;

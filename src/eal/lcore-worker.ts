@@ -54,7 +54,7 @@ function start(data: LcoreWorkerData): void {
   const { pollMode, idlePolls } = data;
   const thread: LcoreThread = { memory, wasm, os, lcoreId, pollMode, idlePolls };
   const sleeper = new Sleeper(thread);
-  const habits = { sliceMs: SLICE_MS, idle: () => void sleeper.sleep() };
+  const habits = { sliceMs: SLICE_MS, idle: (look: () => void) => void sleeper.sleep(look) };
 
   port.on('message', ({ jobId, job }: LcoreCommand) => {
     runJob(thread, job, habits, () => report({ kind: 'started', jobId })).then(

@@ -4,6 +4,7 @@ import t from 'tap';
 import {
   LCORE_BASE,
   LCORE_BUSY_POLLS,
+  LCORE_MODERATED,
   LCORE_POLLS,
   LCORE_RXQ_COUNT,
   LCORE_RXQS,
@@ -48,6 +49,7 @@ function fakeThread(wasm: Partial<WasmExports>, os?: Os, options: Partial<LcoreT
   };
 }
 
+const nothing = () => {};
 const counter = (thread: LcoreThread, field: number) => readCounter(thread.memory, LCORE + field);
 
 t.test('streams: busy until the slice is over, idle, stopped', async (t) => {
@@ -59,7 +61,7 @@ t.test('streams: busy until the slice is over, idle, stopped', async (t) => {
       return answers.shift()!;
     },
   });
-  const poll = streamPoller(thread);
+  const poll = streamPoller(thread).run;
   t.equal(poll(0), 'busy');
   t.equal(poll(10_000), 'idle');
   t.equal(poll(10_000), 'stopped');
@@ -98,7 +100,7 @@ t.test('streams: --poll never asks to hear about idleness', async (t) => {
     idle = idlePolls;
     return RUN_BUSY;
   };
-  streamPoller(fakeThread({ lcoreRun }, undefined, { pollMode: true }))(0);
+  streamPoller(fakeThread({ lcoreRun }, undefined, { pollMode: true })).run(0);
   t.equal(idle, 0);
 });
 
@@ -109,7 +111,7 @@ t.test('a packet function: the clock of what is put off goes on, also while noth
   const poll = functionPoller(thread, () => {
     if (++polls === 1000) Atomics.store(thread.memory.u32, (LCORE + LCORE_STOP) >>> 2, 1);
     return 1;
-  });
+  }).run;
   t.equal(poll(60_000), 'stopped');
   const gaps = looks.slice(1).map((at, i) => at - looks[i]!);
   t.ok(Math.max(...gaps) <= 65, `at most ${Math.max(...gaps)} polls between two looks at the clock`);
@@ -119,7 +121,7 @@ t.test('a packet function: idle after so many empty polls in a row, each poll co
   const results = [0, 1, 0, 0, 32, ...Array(10).fill(0)];
   let calls = 0;
   const thread = fakeThread({});
-  const poll = functionPoller(thread, () => results[calls++]!);
+  const poll = functionPoller(thread, () => results[calls++]!).run;
   t.equal(poll(10_000), 'idle');
   t.equal(calls, results.length);
   t.equal(counter(thread, LCORE_BUSY_POLLS), 2);
@@ -135,7 +137,7 @@ t.test('a packet function: stop is seen, a slice ends', async (t) => {
   const poll = functionPoller(thread, () => {
     calls++;
     return 1;
-  });
+  }).run;
   t.equal(poll(0), 'busy');
   t.ok(calls > 0);
   thread.memory.u32[(LCORE + LCORE_STOP) >>> 2] = 1;
@@ -144,23 +146,23 @@ t.test('a packet function: stop is seen, a slice ends', async (t) => {
 
 t.test('a packet function that returns no number is told so; what it throws passes through', async (t) => {
   for (const answer of [undefined, null, 'x', Promise.resolve(1)]) {
-    const poll = functionPoller(fakeThread({}), () => answer as unknown as number);
+    const poll = functionPoller(fakeThread({}), () => answer as unknown as number).run;
     t.throws(() => poll(0), { code: 'ERR_LCORE_FAILED', message: /must return how many packets/ });
   }
   const fails = functionPoller(fakeThread({}), () => {
     throw new TypeError('mine');
-  });
+  }).run;
   t.throws(() => fails(0), { name: 'TypeError', message: 'mine' });
 });
 
 t.test('it does not sleep when packets wait, or when it is to stop', async (t) => {
   let disarmed = 0;
   const busy = fakeThread({ lcoreArm: () => 1, lcoreDisarm: () => disarmed++ });
-  t.equal(new Sleeper(busy).sleep(), 'busy');
+  t.equal(new Sleeper(busy).sleep(nothing), 'busy');
   t.equal(disarmed, 0, 'what says that packets wait has armed nothing');
   const stopped = fakeThread({ lcoreArm: () => t.fail('armed') as never });
   stopped.memory.u32[(LCORE + LCORE_STOP) >>> 2] = 1;
-  t.equal(new Sleeper(stopped).sleep(), 'busy');
+  t.equal(new Sleeper(stopped).sleep(nothing), 'busy');
   for (const thread of [busy, stopped]) {
     t.equal(thread.memory.u32[(LCORE + LCORE_SLEEPING) >>> 2], 0);
     t.equal(counter(thread, LCORE_SLEEPS), 0);
@@ -186,7 +188,7 @@ for (const mode of ['futex', 'poll'] as const) {
     );
     const fd = modeOs?.eventfd() ?? -1;
     thread.memory.i32[(LCORE + LCORE_WAKE_FD) >>> 2] = fd;
-    t.equal(new Sleeper(thread).sleep(60_000), 'woken');
+    t.equal(new Sleeper(thread).sleep(nothing, 60_000), 'woken');
     t.same(order, [`armed, sleeping ${mode === 'poll' ? 2 : 1}`, 'disarmed']);
     t.equal(counter(thread, LCORE_SLEEPS), 1);
     t.equal(counter(thread, LCORE_WAKEUPS), 1);
@@ -195,7 +197,7 @@ for (const mode of ['futex', 'poll'] as const) {
 
   t.test(`${mode}: nobody wakes it: it comes back by itself`, { skip: modeSkip }, async (t) => {
     const thread = fakeThread({}, modeOs);
-    t.equal(new Sleeper(thread).sleep(5), 'timeout');
+    t.equal(new Sleeper(thread).sleep(nothing, 5), 'timeout');
     t.equal(counter(thread, LCORE_WAKEUPS), 0);
   });
 
@@ -214,7 +216,7 @@ for (const mode of ['futex', 'poll'] as const) {
         const os = ${mode === 'poll'} ? loadOs().os : undefined;
         const memory = hostMemory({ buffer: workerData }, ${END});
         const sleeper = new Sleeper({ memory, wasm, os, lcoreId: ${ID}, pollMode: false, idlePolls: 1 });
-        parentPort.postMessage(sleeper.sleep(60000));
+        parentPort.postMessage(sleeper.sleep(() => {}, 60000));
       })();`,
       { eval: true, workerData: memory.buffer },
     );
@@ -238,12 +240,54 @@ t.test('poll: a kick wakes it and is read away; descriptors are looked up at eac
   memory.i32[(QUEUE + 1024 + QUEUE_KICK_FD) >>> 2] = kick;
   const sleeper = new Sleeper(thread);
   os!.signal(kick);
-  t.equal(sleeper.sleep(60_000), 'woken');
-  t.equal(sleeper.sleep(1), 'timeout', 'the kick was read away');
+  t.equal(sleeper.sleep(nothing, 60_000), 'woken');
+  t.equal(sleeper.sleep(nothing, 1), 'timeout', 'the kick was read away');
   os!.signal(kick);
   memory.i32[(QUEUE + 1024 + QUEUE_KICK_FD) >>> 2] = -1;
-  t.equal(sleeper.sleep(1), 'timeout', 'a descriptor that was taken back is not looked at');
+  t.equal(sleeper.sleep(nothing, 1), 'timeout', 'a descriptor that was taken back is not looked at');
   os!.close(kick);
+});
+
+t.test('poll: what woke it is looked at before the kick is read away, but for a stop', { skip }, async (t) => {
+  const order: string[] = [];
+  const kick = os!.eventfd();
+  const thread = fakeThread(
+    { lcoreDisarm: () => order.push('disarm') },
+    { ...os!, drain: (fd) => order.push(fd === kick ? 'drain' : 'woken') },
+  );
+  const { memory } = thread;
+  memory.i32[(LCORE + LCORE_WAKE_FD) >>> 2] = kick;
+  const sleeper = new Sleeper(thread);
+  os!.signal(kick);
+  sleeper.sleep(() => order.push('look'), 60_000);
+  t.strictSame(order.splice(0), ['look', 'drain', 'disarm']);
+  Object.assign(thread.wasm, {
+    lcoreArm: () => {
+      Atomics.store(memory.u32, (LCORE + LCORE_STOP) >>> 2, 1);
+      return 0;
+    },
+  });
+  sleeper.sleep(() => order.push('look'), 60_000);
+  t.strictSame(order, ['drain', 'disarm']);
+  os!.close(kick);
+});
+
+t.test('a look is one round, and the same promises hold', async (t) => {
+  const calls: number[][] = [];
+  const thread = fakeThread({
+    lcoreRun: (_id, maxPolls) =>
+      calls.push([maxPolls, thread.memory.u32[(LCORE + LCORE_MODERATED) >>> 2]!]) && RUN_BUSY,
+    lcoreFlush: (_id, _now, all) => calls.push([-1, all]) && 0,
+  });
+  streamPoller(thread).look();
+  t.strictSame(calls.splice(0), [
+    [1, 1],
+    [-1, 1],
+  ]);
+  let polls = 0;
+  functionPoller(thread, () => ++polls).look();
+  t.equal(polls, 1);
+  t.strictSame(calls.at(-1), [-1, 1], 'what is owed is sent');
 });
 
 t.test('poll: a descriptor that is in error for ever does not keep the lcore awake', { skip }, async (t) => {
@@ -255,7 +299,7 @@ t.test('poll: a descriptor that is in error for ever does not keep the lcore awa
   memory.i32[(QUEUE + QUEUE_KICK_FD) >>> 2] = 9999;
   const sleeper = new Sleeper(thread);
   t.same(
-    [1, 2, 3, 4].map(() => sleeper.sleep(1)),
+    [1, 2, 3, 4].map(() => sleeper.sleep(nothing, 1)),
     ['woken', 'timeout', 'woken', 'timeout'],
   );
 });
@@ -266,7 +310,7 @@ t.test('an error while asleep leaves the record awake', { skip }, async (t) => {
   };
   let disarmed = 0;
   const thread = fakeThread({ lcoreDisarm: () => disarmed++ }, { ...os!, poll });
-  t.throws(() => new Sleeper(thread).sleep(1), { message: 'poll broke' });
+  t.throws(() => new Sleeper(thread).sleep(nothing, 1), { message: 'poll broke' });
   t.equal(disarmed, 1);
   t.equal(thread.memory.u32[(LCORE + LCORE_SLEEPING) >>> 2], 0);
 });
