@@ -1,4 +1,5 @@
 import { Interrupt } from '../cli/interrupt.js';
+import { tellQueueStates } from '../cli/queue-states.js';
 import { Screen } from '../cli/screen.js';
 import { createLogger, Eal, L2Switch, Mempool, Port } from '../index.js';
 import { parseSwitchOptions, type SwitchOptions, switchHelp } from './options.js';
@@ -128,9 +129,7 @@ function logEvents(port: Port, screen: Screen): void {
   const say = (text: string): void => screen.print(stamped(`port ${port.id} (${port.name}): ${text}`));
   port.on('linkUp', () => say(screen.green('link up')));
   port.on('linkDown', (reason) => say(`${screen.red('link down')}: ${reason}`));
-  port.on('queueState', ({ direction, queue, cause }) => {
-    if (cause !== undefined) say(screen.red(`${direction} queue ${queue} stopped: ${cause}`));
-  });
+  tellQueueStates(port, (what, stopped) => say(stopped ? screen.red(what) : what));
   port.on('removed', () => say(screen.red('removed')));
 }
 

@@ -1,5 +1,6 @@
 import { MAX_BURST, MBUF_HEADROOM } from '../../assembly/layout.js';
 import type { Interrupt } from '../cli/interrupt.js';
+import { tellQueueStates } from '../cli/queue-states.js';
 import { type Eal, Mempool, Port, planStreams } from '../index.js';
 import type { AppOptions } from './app-options.js';
 import * as format from './format.js';
@@ -83,9 +84,7 @@ export class Session {
       const event = (what: string): void => this.print(`Port ${port.id}: ${what}`);
       port.on('linkUp', () => event('link state change event: up'));
       port.on('linkDown', (reason) => event(`link state change event: down, ${reason}`));
-      port.on('queueState', ({ direction, queue, cause }) => {
-        if (cause !== undefined) event(`${direction} queue ${queue} stopped: ${cause}`);
-      });
+      tellQueueStates(port, (what) => event(`queue state event: ${what}`));
       port.on('removed', () => event('device removal event'));
     }
     this.print('Checking link statuses...\nDone');

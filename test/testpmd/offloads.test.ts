@@ -1,12 +1,11 @@
 /** Offload, checksum, queue and port commands of the real thing, as a child process over ports that need no OS. */
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { UsageError } from '../../src/cli/usage-error.js';
 import { parseAppOptions } from '../../src/testpmd/app-options.js';
 import * as format from '../../src/testpmd/format-offloads.js';
 import { inBitOrder, offloadMask, offloadsOfMask, RX_OFFLOADS, TX_OFFLOADS } from '../../src/testpmd/offloads.js';
-import { viaduct } from '../bin/command.js';
+import { session, table } from './script.js';
 
-const env = { VIADUCT_NO_KOFFI: '1' };
 const PAIR = [
   '--vdev',
   'net_vhost0,iface=inproc:a,queues=2,tso=1',
@@ -14,34 +13,6 @@ const PAIR = [
   'net_virtio_user0,path=inproc:a,queues=2',
 ];
 const RINGS = ['--vdev', 'net_ring0,wire=a', '--vdev=net_ring1,wire=a'];
-
-/** Runs commands; what each answered, in order. */
-async function session(args: readonly string[], lines: readonly string[]) {
-  const result = await viaduct(['testpmd', '-l', '0,1', ...args], { env, input: lines.join('\n') });
-  // events come when they come: also between a prompt and its command
-  const outputs = result.stdout
-    .replaceAll(/Port \d+: link state change event.*\n/g, '')
-    .split('testpmd> ')
-    .slice(1)
-    .map((part) => part.slice(part.indexOf('\n') + 1));
-  return { ...result, outputs };
-}
-
-/** A line and what its answer looks like; '' for silence. */
-type Row = readonly [line: string, answer: RegExp | ''];
-
-async function table(t: Test, args: readonly string[], rows: readonly Row[]): Promise<void> {
-  const { code, outputs } = await session(
-    args,
-    rows.map(([line]) => line),
-  );
-  t.equal(code, 0);
-  rows.forEach(([line, answer], i) => {
-    const output = outputs[i]!;
-    if (answer === '') t.equal(output, '', line);
-    else t.match(output, answer, line);
-  });
-}
 
 t.test('checksums, segmentation and offloads: asked of a stopped port, in force when it starts', async (t) => {
   await table(
