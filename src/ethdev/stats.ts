@@ -241,7 +241,9 @@ function pushOwn(list: Xstat[], prefix: string, queue: QueueCounters): void {
     push('notifications_suppressed', queue.suppressed);
     push('notifications_error', queue.notifyErrors);
   }
-  push('notifications_per_1000_packets', queue.packets === 0 ? 0 : Math.round((queue.notified * 1000) / queue.packets));
+  // under load a notification covers hundreds of packets: a whole number in thousands would be 0
+  const ratio = queue.packets === 0 ? 0 : Math.round((queue.notified * 1_000_000) / queue.packets);
+  push('notifications_per_million_packets', ratio);
   dropCauses.forEach((cause, index) => {
     push(`drop_${cause}`, queue.drops[index]!);
   });

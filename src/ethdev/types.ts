@@ -1,5 +1,5 @@
 /** The ethdev API's shapes: rte_eth_dev_info, rte_eth_conf, rte_eth_stats and their like, in TypeScript's spelling. */
-import type { DescriptorLimits, QueueState, RxOffload, TxOffload } from '../drivers/types.js';
+import type { Coalescing, DescriptorLimits, QueueState, RxOffload, TxOffload } from '../drivers/types.js';
 
 // The shapes that drivers see too stand with them: no arrow points up.
 export type { DescriptorLimits, PortConf, QueueState, RxOffload, TxOffload } from '../drivers/types.js';
@@ -27,6 +27,8 @@ export interface PortInfo {
   /** Configured counts, 0 before configure. */
   readonly rxQueueCount: number;
   readonly txQueueCount: number;
+  /** What every queue of a port that interrupts a guest begins with; in force is Port.coalescing(). Absent for other ports. */
+  readonly coalescing?: Coalescing;
   /** Driver's own facts for people: socket path, negotiated features, guest memory, ring layout. */
   readonly driverInfo: Readonly<Record<string, string | number | boolean>>;
 }

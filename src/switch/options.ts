@@ -55,7 +55,8 @@ A port is one of
   null:                         packets out of nothing, into nothing
   net_vhost0,iface=PATH,...     any device as DPDK writes it
 Useful keys: client=1: the VM listens; queues=4: queue pairs (the VM's device wants mq=on), over which flows are spread;
-tso=0: guests get no packet larger than their MTU.
+tso=0: guests get no packet larger than their MTU; coalesce-usecs=50, coalesce-frames=64, coalesce-adaptive=1 (the defaults):
+how long an interrupt of the guest may be put off, how many packets end the wait, 1: only under load; coalesce-usecs=0: never.
 
 ${optionHelp(table(defaults()))}
 

@@ -1,3 +1,4 @@
+import type { Port } from '../index.js';
 import * as format from './format.js';
 import { type Command, choice, command, portOrAll, word } from './grammar.js';
 import type { Session } from './session.js';
@@ -27,15 +28,7 @@ export const displayCommands: readonly Command<Session>[] = [
         if (what === 'stats') s.print(s.portStats(p));
         else if (what === 'xstats') s.print(format.portXstats(p.id, p.xstats(), s.config.xstatsHideZero));
         else {
-          s.print(
-            format.portInfo({
-              info: p.info(),
-              link: p.link(),
-              mtu: p.mtu,
-              promiscuous: p.promiscuous,
-              devargs: s.setup(p).devargs,
-            }),
-          );
+          s.print(format.portInfo(portFacts(s, p)));
         }
       }
     },
@@ -77,3 +70,19 @@ export const displayCommands: readonly Command<Session>[] = [
     },
   ),
 ];
+
+function portFacts(s: Session, p: Port): format.PortFacts {
+  const info = p.info();
+  const queues = (direction: 'rx' | 'tx', queueCount: number) =>
+    Array.from({ length: queueCount }, (_, queue) => p.coalescing(queue, direction));
+  return {
+    info,
+    link: p.link(),
+    mtu: p.mtu,
+    promiscuous: p.promiscuous,
+    devargs: s.setup(p).devargs,
+    ...(info.coalescing === undefined
+      ? {}
+      : { coalescing: [...queues('rx', info.rxQueueCount), ...queues('tx', info.txQueueCount)] }),
+  };
+}

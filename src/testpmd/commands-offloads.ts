@@ -232,6 +232,7 @@ function showQueue(s: Session, direction: 'rx' | 'tx', id: number, queue: number
       started: p.state === 'started',
       offloads: [...inBitOrder(RX_OFFLOADS, rx?.offloads ?? []), ...inBitOrder(TX_OFFLOADS, tx?.offloads ?? [])],
       ...(rx === undefined ? {} : { mempool: rx.mempool.name, scattered: rx.offloads.includes('SCATTER') }),
+      ...(info.coalescing === undefined ? {} : { coalescing: p.coalescing(queue, direction) }),
       ...(virtqueue === undefined ? {} : { virtqueue }),
     }),
   );

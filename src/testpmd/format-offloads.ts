@@ -1,4 +1,5 @@
 /** testpmd's blocks about offloads and queues. Pure functions from plain values to text without a line break at the end. */
+import type { Coalescing } from '../index.js';
 
 /** `show port rx_offload capabilities`. What a single queue may have is named there and not with the port. */
 export function offloadCapabilities(
@@ -63,6 +64,11 @@ export function tsoPlan(segmentBytes: number): string {
     : `TSO segment size for non-tunneled packets is ${segmentBytes}`;
 }
 
+/** When a guest is interrupted, in the words of `ethtool -c`. */
+export function coalescing({ usecs, frames, adaptive }: Coalescing): string {
+  return usecs === 0 ? 'off' : `usecs ${usecs}, frames ${frames}, adaptive ${adaptive ? 'on' : 'off'}`;
+}
+
 /** What is known of a queue. */
 export interface QueueFacts {
   readonly portId: number;
@@ -73,6 +79,8 @@ export interface QueueFacts {
   /** Rx queues: name of the mempool, data room of its mbufs with headroom. */
   readonly mempool?: string;
   readonly scattered?: boolean;
+  /** Where the queue interrupts a guest. */
+  readonly coalescing?: Coalescing;
   /** The virtqueue behind it, where there is one. */
   readonly virtqueue?: {
     readonly path: string;
@@ -99,6 +107,7 @@ export function queueInfo(side: 'RX' | 'TX', facts: QueueFacts): string {
     `Number of ${side}Ds: ${facts.descriptorCount}`,
     `${side} offloads: ${facts.offloads.join(' ') || 'none'}`,
   );
+  if (facts.coalescing !== undefined) lines.push(`Interrupt coalescing: ${coalescing(facts.coalescing)}`);
   if (virtqueue !== undefined) {
     lines.push(
       `Burst mode: ${virtqueue.path}`,

@@ -2,7 +2,8 @@
  * testpmd's output, to the blank: people's scripts read these blocks. Pure functions from plain values to text without a
  * line break at the end. Widths are those of DPDK 22.11's app/test-pmd/config.c and testpmd.c.
  */
-import type { LinkStatus, PortInfo, PortStats, Xstat } from '../index.js';
+import type { Coalescing, LinkStatus, PortInfo, PortStats, Xstat } from '../index.js';
+import { coalescing as coalescingText } from './format-offloads.js';
 
 const left = (value: number, width: number): string => String(value).padEnd(width);
 const right = (value: number, width: number): string => String(value).padStart(width);
@@ -47,10 +48,12 @@ export interface PortFacts {
   readonly promiscuous: boolean;
   /** Devargs as they were given, without the device's name. */
   readonly devargs: string;
+  /** What is in force on each queue that interrupts a guest; absent where none does. */
+  readonly coalescing?: readonly Coalescing[];
 }
 
 /** `show port info`. Lines that have no meaning here (sockets, VLAN, RSS) are left out, none is invented. */
-export function portInfo({ info, link, mtu, promiscuous, devargs }: PortFacts): string {
+export function portInfo({ info, link, mtu, promiscuous, devargs, coalescing }: PortFacts): string {
   const lines = [
     '',
     `********************* Infos for port ${left(info.portId, 2)} *********************`,
@@ -79,6 +82,12 @@ export function portInfo({ info, link, mtu, promiscuous, devargs }: PortFacts): 
       `Max possible number of ${label}XDs per queue: ${limits.max}`,
       `Min possible number of ${label}XDs per queue: ${limits.min}`,
       `${label}XDs number alignment: ${limits.align}${limits.powerOfTwo ? ', a power of two' : ''}`,
+    );
+  }
+  if (coalescing !== undefined) {
+    const policies = [...new Set(coalescing.map(coalescingText))];
+    lines.push(
+      `Interrupt coalescing: ${policies.length === 1 ? policies[0] : 'not the same on all queues, see show (rxq|txq) info'}`,
     );
   }
   for (const [key, value] of Object.entries(info.driverInfo)) lines.push(`${key}: ${value}`);

@@ -152,7 +152,7 @@ for (const guestArgs of ['', ',packed_vq=1', ',mrg_rxbuf=0']) {
           );
         }
         const told = tx.guest_notifications ?? tx.notifications_sent!;
-        t.equal(tx.notifications_per_1000_packets, Math.round((told * 1000) / frames.length));
+        t.equal(tx.notifications_per_million_packets, Math.round((told * 1_000_000) / frames.length));
       }
     }
   });
