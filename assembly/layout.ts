@@ -492,6 +492,10 @@ export const STREAM_STEER_TABLE: u32 = 128;
 export const STREAM_STEER_SCRATCH: u32 = 132;
 /** u32: 1 = STREAM_TX_QUEUE takes all as long as it runs, the others only instead of it. */
 export const STREAM_STEER_OWN_FIRST: u32 = 136;
+/** u32: MBUF_F_TX_VLAN, MBUF_F_TX_QINQ that every packet gets which the stream sends, 0 = none (`tx_vlan set`). */
+export const STREAM_TX_TAGS: u32 = 140;
+/** u32: MBUF_VLAN_TCI and, in the high half, MBUF_VLAN_TCI_OUTER of those packets. */
+export const STREAM_TX_TCIS: u32 = 144;
 
 export const ENGINE_IO: u32 = 0;
 export const ENGINE_MAC: u32 = 1;

@@ -40,7 +40,7 @@ export { Ring, type RingOptions } from './ring.js';
 
 export { type DropCause, dropCauses, explainStop, type StopCause, stopCauses } from './ethdev/causes.js';
 export type { Coalescing, CoalescingConf } from './ethdev/coalescing.js';
-export { Port, type ProbeOptions, type RxQueueConf, type TxQueueConf } from './ethdev/port.js';
+export { Port, type ProbeOptions, type RxQueueConf, type TxQueueConf, type VlanOffload } from './ethdev/port.js';
 export type { PortState } from './ethdev/port-state.js';
 export { findPort, ports } from './ethdev/port-table.js';
 export type { TxPrepareFault } from './ethdev/prepare.js';

@@ -12,6 +12,7 @@ import {
   MBUF_F_RX_RSS_HASH,
   MBUF_HASH,
   MBUF_OL_FLAGS,
+  MBUF_VLAN_TCI,
   QUEUE_RUN,
   RETA_SIZE,
   RUN_ON,
@@ -22,6 +23,8 @@ import {
   STREAM_STEER_TABLE,
   STREAM_TX_PORT,
   STREAM_TX_QUEUE,
+  STREAM_TX_TAGS,
+  STREAM_TX_TCIS,
 } from '../layout';
 import { flowHash, retaLookup } from '../net/toeplitz';
 import { sendTo, txQueueAt } from './stream';
@@ -30,12 +33,23 @@ import { sendTo, txQueueAt } from './stream';
 // @ts-ignore: decorator
 @inline
 export function sendBurst(lcoreId: u32, stream: usize, burst: usize, n: u32): void {
+  const tags = load<u32>(stream, STREAM_TX_TAGS);
+  if (tags != 0) tagBurst(burst, n, tags, load<u32>(stream, STREAM_TX_TCIS));
   const port = load<u32>(stream, STREAM_TX_PORT);
   const queue = load<u32>(stream, STREAM_TX_QUEUE);
   if (load<u32>(stream, STREAM_STEER_TABLE) == 0 || ownQueueTakes(stream, port, queue)) {
     sendTo(lcoreId, stream, port, queue, burst, n);
   } else {
     sendSteered(lcoreId, stream, port, burst, n);
+  }
+}
+
+/** Asks the port for VLAN tags: `tags` are TX_ flags, `tcis` the inner and, above it, the outer tag. */
+function tagBurst(burst: usize, n: u32, tags: u32, tcis: u32): void {
+  for (let at = burst, end = burst + (n << 2); at < end; at += 4) {
+    const mbuf: usize = load<u32>(at);
+    store<u32>(mbuf, tcis, MBUF_VLAN_TCI);
+    store<u32>(mbuf, load<u32>(mbuf, MBUF_OL_FLAGS) | tags, MBUF_OL_FLAGS);
   }
 }
 

@@ -12,12 +12,13 @@ import type { DescriptorLimits, PortConf, PortInfo } from './types.js';
 
 export type PortState = 'probed' | 'configured' | 'started' | 'removed' | 'closed';
 
-type Action = 'configure' | 'rxQueueSetup' | 'txQueueSetup' | 'start' | 'stop';
+type Action = 'configure' | 'rxQueueSetup' | 'txQueueSetup' | 'setVlanOffload' | 'start' | 'stop';
 
 const allowed: Readonly<Record<Action, readonly PortState[]>> = {
   configure: ['probed', 'configured'],
   rxQueueSetup: ['configured'],
   txQueueSetup: ['configured'],
+  setVlanOffload: ['configured', 'started'],
   start: ['configured'],
   stop: ['started'],
 };
@@ -94,7 +95,8 @@ export function queueOffloads<Name extends string>(
   return [...new Set([...enabled, ...wanted])];
 }
 
-function checkOffloads(label: string, side: string, wanted: readonly string[], has: readonly string[]): void {
+/** Throws ERR_OFFLOAD for one that the port lacks. */
+export function checkOffloads(label: string, side: string, wanted: readonly string[], has: readonly string[]): void {
   for (const offload of wanted) {
     if (has.includes(offload)) continue;
     const list = has.length === 0 ? 'none' : has.join(', ');

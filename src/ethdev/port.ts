@@ -40,6 +40,7 @@ import {
   checkConf,
   checkDescriptors,
   checkMtu,
+  checkOffloads,
   checkQueue,
   checkState,
   type PortState,
@@ -72,6 +73,12 @@ export interface TxQueueConf {
 export interface ProbeOptions {
   /** A driver of your own, in place of the one that the name stands for. */
   readonly driver?: Driver;
+}
+
+/** RTE_ETH_VLAN_STRIP_OFFLOAD and RTE_ETH_QINQ_STRIP_OFFLOAD: the rx offloads VLAN_STRIP and QINQ_STRIP. */
+export interface VlanOffload {
+  readonly strip?: boolean;
+  readonly qinqStrip?: boolean;
 }
 
 /** The least that fits a receive mbuf: a frame's headers lie in its first segment (dev_info.min_rx_bufsize). */
@@ -301,6 +308,32 @@ export class Port extends EventEmitter<PortEvents> {
   setPtypes(on: boolean): void {
     this.#checkOpen('setPtypes');
     this.#queueConf.setPtypes(this.#slot.rxQueues, on);
+  }
+
+  /**
+   * rte_eth_dev_set_vlan_offload: whether tags are taken off received packets, on all queues and at any time once the port is
+   * configured. What is left out stays as it is. ERR_OFFLOAD for a port that cannot take tags off.
+   */
+  setVlanOffload({ strip, qinqStrip }: VlanOffload): void {
+    checkState(this.label, this.#state, 'setVlanOffload');
+    const wanted = [
+      ['VLAN_STRIP', strip],
+      ['QINQ_STRIP', qinqStrip],
+    ] as const;
+    const on = wanted.filter(([, value]) => value === true).map(([offload]) => offload);
+    checkOffloads(this.label, 'rx', on, this.#device.info().rxOffloadCapabilities);
+    for (const [offload, value] of wanted) {
+      if (value === undefined) continue;
+      const set = (list: readonly RxOffload[]): RxOffload[] => [
+        ...list.filter((other) => other !== offload),
+        ...(value ? [offload] : []),
+      ];
+      this.#queueConf.setRxOffload(this.#slot.rxQueues.slice(0, this.#rxInfo.length), offload, value);
+      this.#rxOffloads = set(this.#rxOffloads);
+      this.#rxInfo = this.#rxInfo.map((info) =>
+        info === undefined ? info : { ...info, offloads: set(info.offloads) },
+      );
+    }
   }
 
   // ---- life ------------------------------------------------------------------------------------------------------------

@@ -79,12 +79,21 @@ export class QueueConf {
 
   /** Packet types on these rx queues, whether they run or not. */
   setPtypes(queues: readonly number[], on: boolean): void {
-    const { memory } = this.#eal;
     this.#ptypes = on;
+    this.#setBits(queues, ETH_RX_PTYPES, on);
+  }
+
+  /** An rx offload on or off on queues that may be running. */
+  setRxOffload(queues: readonly number[], offload: 'VLAN_STRIP' | 'QINQ_STRIP', on: boolean): void {
+    this.#setBits(queues, rxOffloadBits[offload], on);
+  }
+
+  #setBits(queues: readonly number[], bits: number, on: boolean): void {
+    const { memory } = this.#eal;
     for (const queue of queues) {
       withQueueLock(memory, queue, () => {
         const index = (queue + QUEUE_ETH_OFFLOADS) >>> 2;
-        memory.u32[index] = (memory.u32[index]! & ~ETH_RX_PTYPES) | (on ? ETH_RX_PTYPES : 0);
+        memory.u32[index] = (memory.u32[index]! & ~bits) | (on ? bits : 0);
       });
     }
   }

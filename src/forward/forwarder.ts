@@ -25,6 +25,7 @@ import { macBytes, macText } from './mac.js';
 import { type PlannedPort, type PlannedStream, type PortTopology, planStreams } from './plan.js';
 import { checkBurst, checkPorts, type LcoreFailed, plannedPorts, StreamRunner, Turns } from './runner.js';
 import { NO_LIMIT, rxQueuePool, type StreamSpec } from './stream-records.js';
+import { checkTxVlan, type TxVlan, txTags } from './tx-vlan.js';
 import { checkSegmentLengths, FLOWGEN_FLOW, TXONLY_FLOW, txonlyTemplate } from './txonly-template.js';
 
 /** testpmd's forwarding modes. */
@@ -53,6 +54,8 @@ const MAX_FLOW_COUNT = 0x7fff_ffff;
 const MAX_TSO_SEGMENT = 0xffff;
 /** What a port must be able to do before csum may leave a checksum to it. */
 const CSUM_OFFLOADS = { ip: 'IPV4_CKSUM', udp: 'UDP_CKSUM', tcp: 'TCP_CKSUM' } as const;
+/** Engines that send packets as they are, or answer in the VLAN of the request: no tag is inserted, as in testpmd. */
+const UNTAGGED: readonly number[] = [ENGINE_IO, ENGINE_ICMPECHO];
 const OWNER = 'forwarder';
 
 export interface ForwarderOptions {
@@ -151,6 +154,7 @@ export class Forwarder {
   readonly #mempool: Mempool | undefined;
   readonly #peers = new Map<number, Uint8Array>();
   readonly #csum = new Map<number, CsumConf>();
+  readonly #txVlans = new Map<number, TxVlan>();
   #ports: readonly Port[];
   #engine: ForwardEngine;
   #burst: number;
@@ -263,6 +267,17 @@ export class Forwarder {
     }
     if (segment > 0) need('TCP_TSO');
     this.#csum.set(port.id, { ...conf });
+  }
+
+  /**
+   * `tx_vlan set`: the tags of packets that the mac, macswap, 5tswap, csum, txonly and flowgen engines send through a port;
+   * undefined (`tx_vlan reset`) for none. io, icmpecho and a tx_first before them send packets as they are. ERR_OFFLOAD for a
+   * port that cannot insert tags.
+   */
+  setTxVlan(port: Port, tag: TxVlan | undefined): void {
+    if (tag !== undefined) checkTxVlan(OWNER, port, tag);
+    if (tag === undefined) this.#txVlans.delete(port.id);
+    else this.#txVlans.set(port.id, { ...tag });
   }
 
   /** `set eth-peer`: the destination of packets that the mac, csum, txonly and flowgen engines send through a port. */
@@ -426,6 +441,7 @@ export class Forwarder {
       );
     }
     return this.#plan(ports).map((stream) => {
+      const txVlan = this.#txVlans.get(stream.txPort);
       const spec: StreamSpec = {
         ...stream,
         engine,
@@ -434,6 +450,7 @@ export class Forwarder {
         csum: csumFlags(this.#csum.get(stream.txPort)),
         tsoSegmentBytes: this.#csum.get(stream.txPort)?.tsoSegmentBytes ?? 0,
         flowCount: this.#flowCount,
+        ...(txVlan === undefined || UNTAGGED.includes(engine) ? {} : { txTags: txTags(txVlan) }),
       };
       if (!generates && txFirst === 0) return spec;
       const pool = this.#mempool?.address ?? rxQueuePool(this.#eal.memory, stream);

@@ -35,6 +35,8 @@ import {
   STREAM_TX_PACKETS,
   STREAM_TX_PORT,
   STREAM_TX_QUEUE,
+  STREAM_TX_TAGS,
+  STREAM_TX_TCIS,
   SWITCH_SCRATCH_SIZE,
   TXONLY_SIZE,
 } from '../../assembly/layout.js';
@@ -70,6 +72,8 @@ export interface StreamSpec extends PlannedStream {
   readonly tsoSegmentBytes?: number;
   /** flowgen: flows that it goes through. */
   readonly flowCount?: number;
+  /** VLAN tags that the tx port shall put into what the stream sends: flags and MBUF_VLAN_TCI's two halves. */
+  readonly txTags?: { readonly flags: number; readonly tcis: number };
   /** Steers packets over the tx port's queues by their flow. */
   readonly steer?: StreamSteering;
 }
@@ -179,6 +183,8 @@ export class StreamRecords {
     set(STREAM_STEER_TABLE, spec.steer?.table ?? 0);
     set(STREAM_STEER_SCRATCH, at.steer);
     set(STREAM_STEER_OWN_FIRST, spec.steer?.ownFirst ? 1 : 0);
+    set(STREAM_TX_TAGS, spec.txTags?.flags ?? 0);
+    set(STREAM_TX_TCIS, spec.txTags?.tcis ?? 0);
     if (spec.peerMac !== undefined) this.#memory.u8.set(spec.peerMac, address + STREAM_PEER_MAC);
   }
 

@@ -80,6 +80,7 @@ function portFacts(s: Session, p: Port): format.PortFacts {
     link: p.link(),
     mtu: p.mtu,
     promiscuous: p.promiscuous,
+    rxOffloads: p.rxOffloads,
     devargs: s.setup(p).devargs,
     ...(info.coalescing === undefined
       ? {}

@@ -2,7 +2,7 @@
  * testpmd's output, to the blank: people's scripts read these blocks. Pure functions from plain values to text without a
  * line break at the end. Widths are those of DPDK 22.11's app/test-pmd/config.c and testpmd.c.
  */
-import type { Coalescing, LinkStatus, PortInfo, PortStats, Xstat } from '../index.js';
+import type { Coalescing, LinkStatus, PortInfo, PortStats, RxOffload, Xstat } from '../index.js';
 import { coalescing as coalescingText } from './format-offloads.js';
 
 const left = (value: number, width: number): string => String(value).padEnd(width);
@@ -46,14 +46,18 @@ export interface PortFacts {
   readonly link: LinkStatus;
   readonly mtu: number;
   readonly promiscuous: boolean;
+  /** Enabled on all rx queues. */
+  readonly rxOffloads: readonly RxOffload[];
   /** Devargs as they were given, without the device's name. */
   readonly devargs: string;
   /** What is in force on each queue that interrupts a guest; absent where none does. */
   readonly coalescing?: readonly Coalescing[];
 }
 
-/** `show port info`. Lines that have no meaning here (sockets, VLAN, RSS) are left out, none is invented. */
-export function portInfo({ info, link, mtu, promiscuous, devargs, coalescing }: PortFacts): string {
+const onOff = (on: boolean): string => (on ? 'on' : 'off');
+
+/** `show port info`. Lines that have no meaning here (docs/testpmd.md lists them) are left out, none is invented. */
+export function portInfo({ info, link, mtu, promiscuous, devargs, rxOffloads, coalescing }: PortFacts): string {
   const lines = [
     '',
     `********************* Infos for port ${left(info.portId, 2)} *********************`,
@@ -69,6 +73,8 @@ export function portInfo({ info, link, mtu, promiscuous, devargs, coalescing }: 
     `MTU: ${mtu}`,
     `Promiscuous mode: ${promiscuous ? 'enabled' : 'disabled'}`,
     'Maximum number of MAC addresses: 1',
+    'VLAN offload: ',
+    `  strip ${onOff(rxOffloads.includes('VLAN_STRIP'))}, filter off, extend off, qinq strip ${onOff(rxOffloads.includes('QINQ_STRIP'))}`,
     `RX offload capabilities: ${info.rxOffloadCapabilities.join(' ') || 'none'}`,
     `TX offload capabilities: ${info.txOffloadCapabilities.join(' ') || 'none'}`,
   ];

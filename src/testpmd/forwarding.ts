@@ -46,10 +46,11 @@ async function startStreams(eal: Eal, plan: ForwardingPlan, txFirstBursts: numbe
   const { burst, portTopology: topology, txPackets, flowCount } = config;
   const options = { ports, lcores, engine: mode, burst, topology, txPackets, flowCount, onLcoreFailed };
   const forwarder = new Forwarder(eal, options);
-  for (const { port, txOffloads, tsoSegmentBytes, writeMacs } of setups) {
+  for (const { port, txOffloads, tsoSegmentBytes, writeMacs, txVlan } of setups) {
     const by = (offload: TxOffload): 'hw' | 'sw' => (txOffloads.has(offload) ? 'hw' : 'sw');
     const [ip, udp, tcp] = [by('IPV4_CKSUM'), by('UDP_CKSUM'), by('TCP_CKSUM')];
     forwarder.setCsum(port, { ip, udp, tcp, tsoSegmentBytes, writeMacs });
+    forwarder.setTxVlan(port, txVlan);
     const peer = config.ethPeers.get(port.id);
     if (peer !== undefined) forwarder.setEthPeer(port, peer);
   }

@@ -1,4 +1,4 @@
-import type { Mempool, Port, RxOffload, TxOffload } from '../index.js';
+import type { Mempool, Port, RxOffload, TxOffload, TxVlan } from '../index.js';
 import type { AppOptions } from './app-options.js';
 
 /**
@@ -14,6 +14,9 @@ export class PortSetup {
   readonly txOffloads: Set<TxOffload>;
   /** csum: payload bytes of the segments that TCP packets are cut into, 0 for none. */
   tsoSegmentBytes = 0;
+  /** Tags that engines have the port insert while VLAN_INSERT or QINQ_INSERT is on (`tx_vlan set`). */
+  #txVlanId = 0;
+  #txOuterVlanId = 0;
   /** csum: writes MAC addresses (`csum mac-swap on`). */
   writeMacs = true;
   /** True: `port start` configures the port anew. */
@@ -43,6 +46,29 @@ export class PortSetup {
     change(this.txOffloads, offload, on);
     if (!on) for (const own of this.#txQueue.values()) own.delete(offload);
     this.changed = true;
+  }
+
+  /** `vlan set`: on all queues, at once where the port is configured. Throws what Port.setVlanOffload throws. */
+  setVlanStrip(what: 'strip' | 'qinqStrip', on: boolean): void {
+    const { port, changed } = this;
+    const configured = port.state === 'configured' || port.state === 'started';
+    if (configured) port.setVlanOffload({ [what]: on });
+    this.setRx(what === 'strip' ? 'VLAN_STRIP' : 'QINQ_STRIP', on);
+    if (configured) this.changed = changed;
+  }
+
+  /** `tx_vlan set`, `tx_vlan reset` without a tag. */
+  setTxVlan(tag: TxVlan | undefined): void {
+    this.setTx('VLAN_INSERT', tag !== undefined);
+    this.setTx('QINQ_INSERT', tag?.outerVlanId !== undefined);
+    this.#txVlanId = tag?.vlanId ?? 0;
+    this.#txOuterVlanId = tag?.outerVlanId ?? 0;
+  }
+
+  /** What engines have the port insert: as in testpmd, the offload says whether, and VLAN 0 stands until another is set. */
+  get txVlan(): TxVlan | undefined {
+    if (this.txOffloads.has('QINQ_INSERT')) return { vlanId: this.#txVlanId, outerVlanId: this.#txOuterVlanId };
+    return this.txOffloads.has('VLAN_INSERT') ? { vlanId: this.#txVlanId } : undefined;
   }
 
   /** Turns an offload of one queue on or off. What is on for all queues stays on. */

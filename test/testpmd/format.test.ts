@@ -166,7 +166,9 @@ t.test('port blocks', async (t) => {
       '0    C2:D2:C0:E0:ED:3D net_null0    net_null       up       10 Gbps',
     ].join('\n'),
   );
-  const lines = format.portInfo({ info, link, mtu: 1500, promiscuous: true, devargs: 'size=64' }).split('\n');
+  const lines = format
+    .portInfo({ info, link, mtu: 1500, promiscuous: true, rxOffloads: ['QINQ_STRIP'], devargs: 'size=64' })
+    .split('\n');
   for (const line of [
     '********************* Infos for port 0  *********************',
     'MAC address: C2:D2:C0:E0:ED:3D',
@@ -180,6 +182,8 @@ t.test('port blocks', async (t) => {
     'MTU: 1500',
     'Promiscuous mode: enabled',
     'Maximum number of MAC addresses: 1',
+    'VLAN offload: ',
+    '  strip off, filter off, extend off, qinq strip on',
     'Current number of RX queues: 1',
     'Max possible RX queues: 8',
     'Max possible number of TXDs per queue: 32768',
