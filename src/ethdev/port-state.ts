@@ -12,13 +12,14 @@ import type { DescriptorLimits, PortConf, PortInfo } from './types.js';
 
 export type PortState = 'probed' | 'configured' | 'started' | 'removed' | 'closed';
 
-type Action = 'configure' | 'rxQueueSetup' | 'txQueueSetup' | 'setVlanOffload' | 'start' | 'stop';
+type Action = 'configure' | 'rxQueueSetup' | 'txQueueSetup' | 'setVlanOffload' | 'setReta' | 'start' | 'stop';
 
 const allowed: Readonly<Record<Action, readonly PortState[]>> = {
   configure: ['probed', 'configured'],
   rxQueueSetup: ['configured'],
   txQueueSetup: ['configured'],
   setVlanOffload: ['configured', 'started'],
+  setReta: ['configured', 'started'],
   start: ['configured'],
   stop: ['started'],
 };

@@ -50,6 +50,7 @@ import { portTable, type Slot } from './port-table.js';
 import { type TxPrepareFault, txPrepareFault } from './prepare.js';
 import { QueueConf, type RxQueueInfo, type TxQueueInfo } from './queue-conf.js';
 import { QueueWatch } from './queue-watch.js';
+import { Reta } from './reta.js';
 import { StatsReader } from './stats.js';
 import type { LinkStatus, PortConf, PortEvents, PortInfo, PortStats, RxOffload, TxOffload, Xstat } from './types.js';
 
@@ -117,6 +118,7 @@ export class Port extends EventEmitter<PortEvents> {
   #rxOffloads: readonly RxOffload[] = [];
   #txOffloads: readonly TxOffload[] = [];
   readonly #queueConf: QueueConf;
+  readonly #reta = new Reta();
   /** Tail of the asynchronous operations. */
   #tail: Promise<void> = Promise.resolve();
   #pending = 0;
@@ -225,6 +227,7 @@ export class Port extends EventEmitter<PortEvents> {
     this.#rxOffloads = [...new Set(conf.rxOffloads)];
     this.#txOffloads = [...new Set(conf.txOffloads)];
     this.#queueConf.setRssKey(conf.rssKey);
+    this.#reta.reset();
     this.#enter('configured', PORT_STATE_CONFIGURED);
   }
 
@@ -299,6 +302,29 @@ export class Port extends EventEmitter<PortEvents> {
   /** The key of RSS_HASH: rte_eth_dev_rss_hash_conf_get. */
   get rssKey(): Uint8Array {
     return this.#queueConf.rssKey;
+  }
+
+  /**
+   * rte_eth_dev_rss_reta_query: 128 tx queues. Where flows are steered over the port's queues, one with hash h goes on queue
+   * reta[h & 127], which for a vhost port is its guest's receive queue.
+   */
+  get reta(): readonly number[] {
+    this.#checkOpen('reta');
+    return this.#reta.table(this.#txInfo.length);
+  }
+
+  /** Whether setReta() was called since configure(). */
+  get isRetaSet(): boolean {
+    return this.#reta.isSet;
+  }
+
+  /**
+   * rte_eth_dev_rss_reta_update: changes some entries, at any time once the port is configured; forwarding takes it up within a tenth
+   * of a second. configure() forgets it. ERR_INVALID_ARGUMENT for an entry or a queue that there isn't.
+   */
+  setReta(entries: Iterable<readonly [index: number, queue: number]>): void {
+    checkState(this.label, this.#state, 'setReta');
+    this.#reta.set(this.label, entries, this.#txInfo.length);
   }
 
   /**

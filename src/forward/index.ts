@@ -13,4 +13,6 @@ export {
 export { L2Switch, type L2SwitchOptions, type L2SwitchStats, type Station } from './l2-switch.js';
 export { type PortTopology, planStreams, topologyPeer } from './plan.js';
 export type { LcoreFailed } from './runner.js';
+export { steeringKey } from './steering.js';
+export { toeplitzHash } from './toeplitz.js';
 export type { TxVlan } from './tx-vlan.js';

@@ -77,7 +77,7 @@ export class StreamRunner {
 
   /**
    * Packets to a port with several tx queues are steered by flow. Where rx and tx queues come in pairs a stream keeps to the
-   * tx queue of its rx queue's number, as in testpmd, unless that one is switched off.
+   * tx queue of its rx queue's number, as in testpmd, unless that one is switched off or somebody has set the redirection table.
    */
   #steered(specs: readonly StreamSpec[], ports: readonly Port[]): readonly StreamSpec[] {
     const planned = new Map(reachable(ports).map((port) => [port.id, plannedPort(port)]));
@@ -87,7 +87,9 @@ export class StreamRunner {
       if (spec.engine === ENGINE_L2) return { ...spec, steer: { table, ownFirst: false } };
       const to = planned.get(spec.txPort);
       if (to === undefined || to.txQueueCount <= 1) return spec;
-      return { ...spec, steer: { table, ownFirst: planned.get(spec.rxPort)?.rxQueueCount === to.txQueueCount } };
+      const pairs = planned.get(spec.rxPort)?.rxQueueCount === to.txQueueCount;
+      const told = ports.find(({ id }) => id === spec.txPort)?.isRetaSet === true;
+      return { ...spec, steer: { table, ownFirst: pairs && !told } };
     });
   }
 

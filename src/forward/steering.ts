@@ -42,6 +42,12 @@ export function toeplitzTable(eal: Eal): number {
   return zone.address;
 }
 
+/** A copy of that key: with it toeplitzHash() tells a flow's hash, and Port.reta its queue. */
+export function steeringKey(eal: Eal): Uint8Array {
+  const key = toeplitzTable(eal) + TOEPLITZ_TABLE_SIZE;
+  return eal.memory.u8.slice(key, key + TOEPLITZ_KEY_BYTES);
+}
+
 /** One of several lcores that send to the same port. */
 export interface LcoreShare {
   readonly index: number;
@@ -51,13 +57,20 @@ export interface LcoreShare {
 /**
  * A lcore's redirection table over `count` queues of which `running` run. Flows of a queue that runs stay there whatever
  * becomes of the others; those of one that does not are shared out evenly over the lcore's others, or where it has none, over
- * all that run. Without a running queue all count: packets are then lost at theirs.
+ * all that run. Without a running queue all count: packets are then lost at theirs. `wanted` is a table that somebody has set
+ * (Port.setReta): it holds for every lcore, but for queues that do not run.
  */
 export function redirectionTable(
   count: number,
   running: readonly number[],
   share: LcoreShare = { index: 0, count: 1 },
+  wanted?: readonly number[],
 ): number[] {
+  if (wanted !== undefined) {
+    return wanted.map((queue, i) =>
+      running.length === 0 || running.includes(queue) ? queue : running[Math.floor(i / count) % running.length]!,
+    );
+  }
   const groups = Math.min(share.count, count);
   const own = Array.from({ length: count }, (_, queue) => queue).filter(
     (queue) => queue % groups === share.index % groups,
@@ -85,12 +98,17 @@ function runningQueues(memory: HostMemory, portId: number): { count: number; run
 }
 
 /** Writes a port's redirection tables as its queues are now, one into each lcore's STEER_SCRATCH_SIZE area. */
-export function writeRedirectionTables(memory: HostMemory, portId: number, areas: readonly number[]): void {
+export function writeRedirectionTables(
+  memory: HostMemory,
+  portId: number,
+  areas: readonly number[],
+  wanted?: readonly number[],
+): void {
   const { count, running } = runningQueues(memory, portId);
   if (count === 0) return;
   areas.forEach((area, index) => {
     const reta = (area + STEER_RETAS + portId * STEER_RETA_BYTES) >>> 1;
-    redirectionTable(count, running, { index, count: areas.length }).forEach((queue, i) => {
+    redirectionTable(count, running, { index, count: areas.length }, wanted).forEach((queue, i) => {
       Atomics.store(memory.u16, reta + i, queue);
     });
   });
@@ -110,7 +128,7 @@ export class Steering {
     this.#ports = ports;
     this.#areas = areas;
     for (const port of ports) {
-      const write = () => writeRedirectionTables(memory, port.id, areas);
+      const write = () => this.#write(port);
       write();
       port.on('queueState', write);
       port.on('linkUp', write);
@@ -124,8 +142,13 @@ export class Steering {
 
   #look(): void {
     for (const port of this.#ports) {
-      if (port.state === 'started') writeRedirectionTables(this.#memory, port.id, this.#areas);
+      if (port.state === 'started') this.#write(port);
     }
+  }
+
+  #write(port: Port): void {
+    const wanted = port.isRetaSet && port.state === 'started' ? port.reta : undefined;
+    writeRedirectionTables(this.#memory, port.id, this.#areas, wanted);
   }
 
   stop(): void {

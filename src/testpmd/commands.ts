@@ -2,6 +2,7 @@ import { displayCommands } from './commands-display.js';
 import { forwardingCommands } from './commands-forwarding.js';
 import { offloadCommands } from './commands-offloads.js';
 import { portCommands } from './commands-ports.js';
+import { rssCommands } from './commands-rss.js';
 import { vlanCommands } from './commands-vlan.js';
 import { type Command, choice, command, count, match, type Section, synopsis, word } from './grammar.js';
 import type { Session } from './session.js';
@@ -47,6 +48,7 @@ export const commands: readonly Command<Session>[] = [
   ...portCommands,
   ...offloadCommands,
   ...vlanCommands,
+  ...rssCommands,
 ];
 
 /** Runs one line. What goes wrong is printed, and the session goes on; only `quit` throws (Quit). */
