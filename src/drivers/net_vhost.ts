@@ -35,6 +35,7 @@ import {
 } from './types.js';
 import { ControlPlane, type ControlPort, type ControlPortHandlers } from './vhost/control.js';
 import { IdentityMemory } from './vhost/memory.js';
+import { ofPort } from './vhost/socket.js';
 import { VhostDevice } from './vhost/vhost-device.js';
 import { virtqueueInfo } from './virtqueue-info.js';
 
@@ -137,7 +138,7 @@ class VhostPort implements DriverPort {
       this.#shut = inproc === undefined ? await this.#openSocket() : this.#openInproc(inproc);
     } catch (error) {
       this.#release();
-      throw error;
+      throw ofPort(this.#slot, error);
     }
   }
 
@@ -162,7 +163,7 @@ class VhostPort implements DriverPort {
         connected: guest.connected,
         ring: this.virtqueue('rx', 0)?.path ?? 'none yet',
         queuePairs: this.#enabledPairs(),
-        features: featureNames(guest.features).join(' '),
+        features: guest.connected ? featureNames(guest.features).join(' ') || 'none yet' : 'not connected',
         memoryRegions: guest.regionCount,
         memoryMiB: Math.round(guest.bytes / 2 ** 20),
         lastDisconnect: guest.lastDisconnect,
@@ -206,6 +207,7 @@ class VhostPort implements DriverPort {
     return {
       connected() {
         guest.connected = true;
+        guest.features = 0n; // the last guest's
       },
       disconnected(reason) {
         guest.connected = false;

@@ -30,6 +30,7 @@ import {
   type RxQueueSetup,
   type VirtqueueInfo,
 } from './types.js';
+import { ofPort } from './vhost/socket.js';
 import type { DriverWishes } from './virtio-user/driver-features.js';
 import { FrontEnd, type FrontEndQueue } from './virtio-user/front-end.js';
 import { SocketTransport } from './virtio-user/socket-transport.js';
@@ -177,7 +178,7 @@ class VirtioUserPort implements DriverPort {
       this.#frontEnd.start();
     } catch (error) {
       this.#closeQueues();
-      throw error;
+      throw ofPort(this.#slot, error);
     }
   }
 

@@ -1,4 +1,11 @@
-import { MAX_BURST, MAX_PORTS, MAX_QUEUE_PAIRS, MAX_VRING_SIZE, TXONLY_MAX_SEGMENTS } from '../../assembly/layout.js';
+import {
+  MAX_BURST,
+  MAX_PORTS,
+  MAX_QUEUE_PAIRS,
+  MAX_VRING_SIZE,
+  MBUF_HEADROOM,
+  TXONLY_MAX_SEGMENTS,
+} from '../../assembly/layout.js';
 import { getopt, type OptionSpec, optionHelp } from '../cli/getopt.js';
 import { didYouMean } from '../cli/nearest.js';
 import { wholeNumber } from '../cli/numbers.js';
@@ -97,6 +104,9 @@ export function defaultAppOptions(): AppOptions {
 export function parseAppOptions(args: readonly string[]): AppOptions {
   const options = defaultAppOptions();
   getopt(args, table(options), 'testpmd (behind --)');
+  // here, because --mbuf-size may come behind --txpkts
+  const refused = refuseTxPackets(options.txPackets, options.mbufBytes);
+  if (refused !== undefined) throw new UsageError(`--txpkts=${options.txPackets.join(',')}: ${refused}`);
   return options;
 }
 
@@ -121,13 +131,23 @@ export function parseTxPackets(text: string, what: string): number[] {
 /** Ethernet, IPv4 and UDP headers of a generated packet, which lie in its first segment. */
 export const TXONLY_HEADER_BYTES = 42;
 
-/** Why packets of these segment lengths can't be generated (testpmd's rules), or undefined when they can. */
-export function refuseTxPackets(lengths: readonly number[], segmentRoomBytes: number): string | undefined {
+/** Ethernet header and the longest IPv4 packet. */
+const TXONLY_MAX_BYTES = 65_549;
+
+/**
+ * Why packets of these segment lengths can't be generated (testpmd's rules), or undefined when they can. `mbufBytes` is
+ * --mbuf-size: testpmd compares with all of it, but a segment has no more than what the headroom leaves.
+ */
+export function refuseTxPackets(lengths: readonly number[], mbufBytes: number): string | undefined {
+  const room = mbufBytes - MBUF_HEADROOM;
   for (const [i, length] of lengths.entries()) {
-    if (length > segmentRoomBytes) return `length[${i}]=${length} > mbuf_data_size=${segmentRoomBytes} - give up`;
+    if (length > room) {
+      return `length[${i}]=${length} > ${room}, what mbuf_data_size=${mbufBytes} leaves behind the headroom - give up\nSplit it into segments of at most ${room}, or start testpmd with --mbuf-size=${length + MBUF_HEADROOM}`;
+    }
   }
   const total = lengths.reduce((sum, length) => sum + length, 0);
   if (total < TXONLY_HEADER_BYTES) return `total packet length=${total} < ${TXONLY_HEADER_BYTES} - give up`;
+  if (total > TXONLY_MAX_BYTES) return `total packet length=${total} > ${TXONLY_MAX_BYTES} - give up`;
   if (lengths[0]! < TXONLY_HEADER_BYTES)
     return `length[0]=${lengths[0]} < ${TXONLY_HEADER_BYTES}: the headers lie in the first segment - give up`;
   return undefined;

@@ -97,7 +97,9 @@ export const offloadCommands: readonly Command<Session>[] = [
     [port, config, portId('port'), word('rx_offload'), choice('offload', RX_OFFLOAD_WORDS), onOff],
     'Enable or disable a per port Rx offloading on all Rx queues of a port.',
     (s: Session, { port: id, offload, mode }) => {
-      offloadSetup(s, id)?.setRx(offload.toUpperCase() as RxOffload, mode === 'on');
+      const name = offload.toUpperCase() as RxOffload;
+      const setup = offloadSetup(s, id);
+      if (setup !== undefined && (mode === 'off' || portHas(s, 'rx', setup, name))) setup.setRx(name, mode === 'on');
     },
   ),
   command(
@@ -105,7 +107,9 @@ export const offloadCommands: readonly Command<Session>[] = [
     [port, config, portId('port'), word('tx_offload'), choice('offload', TX_OFFLOAD_WORDS), onOff],
     'Enable or disable a per port Tx offloading on all Tx queues of a port.',
     (s: Session, { port: id, offload, mode }) => {
-      offloadSetup(s, id)?.setTx(offload.toUpperCase() as TxOffload, mode === 'on');
+      const name = offload.toUpperCase() as TxOffload;
+      const setup = offloadSetup(s, id);
+      if (setup !== undefined && (mode === 'off' || portHas(s, 'tx', setup, name))) setup.setTx(name, mode === 'on');
     },
   ),
   command(
@@ -123,7 +127,8 @@ export const offloadCommands: readonly Command<Session>[] = [
     (s: Session, { port: id, queue_id, offload, mode }) => {
       const setup = offloadSetup(s, id);
       if (setup === undefined || !hasQueue(s, queue_id, s.config.rxQueueCount)) return;
-      setup.setRxQueue(queue_id, offload.toUpperCase() as RxOffload, mode === 'on');
+      const name = offload.toUpperCase() as RxOffload;
+      if (mode === 'off' || queueHas(s, 'rx', setup, name)) setup.setRxQueue(queue_id, name, mode === 'on');
     },
   ),
   command(
@@ -141,7 +146,8 @@ export const offloadCommands: readonly Command<Session>[] = [
     (s: Session, { port: id, queue_id, offload, mode }) => {
       const setup = offloadSetup(s, id);
       if (setup === undefined || !hasQueue(s, queue_id, s.config.txQueueCount)) return;
-      setup.setTxQueue(queue_id, offload.toUpperCase() as TxOffload, mode === 'on');
+      const name = offload.toUpperCase() as TxOffload;
+      if (mode === 'off' || queueHas(s, 'tx', setup, name)) setup.setTxQueue(queue_id, name, mode === 'on');
     },
   ),
   command(
@@ -171,6 +177,30 @@ function offloadSetup(s: Session, id: number): PortSetup | undefined {
   if (p.state !== 'started') return s.setup(p);
   s.print(`Error: Can't config offload when Port ${id} is not stopped`);
   return undefined;
+}
+
+/** Whether the port has an offload; else prints what it has. The next `port start` would refuse it. */
+function portHas(s: Session, side: 'rx' | 'tx', setup: PortSetup, offload: RxOffload | TxOffload): boolean {
+  const { rxOffloadCapabilities, txOffloadCapabilities } = setup.port.info();
+  const all: readonly string[] = side === 'rx' ? rxOffloadCapabilities : txOffloadCapabilities;
+  if (all.includes(offload)) return true;
+  s.print(
+    `Error: ${side} offload ${offload} is not supported by port ${setup.port.id}; it has: ${all.join(' ') || 'none'}`,
+  );
+  return false;
+}
+
+/** Whether a single queue may have it. One of the whole port that is on already is no news, and stays. */
+function queueHas(s: Session, side: 'rx' | 'tx', setup: PortSetup, offload: RxOffload | TxOffload): boolean {
+  if (!portHas(s, side, setup, offload)) return false;
+  const { rxQueueOffloadCapabilities, txQueueOffloadCapabilities } = setup.port.info();
+  const queue: readonly string[] = side === 'rx' ? rxQueueOffloadCapabilities : txQueueOffloadCapabilities;
+  const enabled: ReadonlySet<string> = side === 'rx' ? setup.rxOffloads : setup.txOffloads;
+  if (queue.includes(offload) || enabled.has(offload)) return true;
+  s.print(
+    `Error: ${side} offload ${offload} is one of the whole port: say 'port config ${setup.port.id} ${side}_offload ${offload.toLowerCase()} on'`,
+  );
+  return false;
 }
 
 function hasQueue(s: Session, queue: number, queueCount: number): boolean {

@@ -116,6 +116,19 @@ export const portCommands: readonly Command<Session>[] = [
   ),
 ];
 
+/** Its virtqueues come in pairs. */
+const PAIRED_DRIVER = 'net_virtio_user';
+
+/** Why a port cannot have rings of that many descriptors; undefined when it can. */
+function refuseDescriptors(p: Port, what: 'rxd' | 'txd', value: number): string | undefined {
+  const { rxDescriptors, txDescriptors } = p.info();
+  const { min, max, align, powerOfTwo } = what === 'rxd' ? rxDescriptors : txDescriptors;
+  const shape = powerOfTwo ? (value & (value - 1)) === 0 : value % align === 0;
+  if (value >= min && value <= max && shape) return undefined;
+  const rule = powerOfTwo ? 'a power of two ' : align > 1 ? `a multiple of ${align} ` : '';
+  return `Fail: input ${what} (${value}) must be ${rule}from ${min} to ${max} for port ${p.id}`;
+}
+
 function inUse(p: Port): string {
   return `Please remove port ${p.id} from forwarding configuration.`;
 }
@@ -143,9 +156,21 @@ function configureAll(s: Session, what: (typeof QUEUE_SETTINGS)[number], value: 
     }
     if (what === 'rxq') config.rxQueueCount = value;
     else config.txQueueCount = value;
+    const paired = setups.find(({ port: p }) => p.driver === PAIRED_DRIVER);
+    if (paired !== undefined && config.rxQueueCount !== config.txQueueCount) {
+      const rest = what === 'rxq' ? 'txq' : 'rxq';
+      s.print(
+        `Port ${paired.port.id} has as many rx as tx queues: say 'port config all ${rest} ${value}' too, before it starts`,
+      );
+    }
   } else {
     if (value === 0) {
       s.print(`${what} ${value} <= 0 - invalid`);
+      return;
+    }
+    const refused = setups.map(({ port: p }) => refuseDescriptors(p, what, value)).find((text) => text !== undefined);
+    if (refused !== undefined) {
+      s.print(refused);
       return;
     }
     if (what === 'rxd') config.rxDescriptorCount = value;

@@ -5,6 +5,7 @@ import { portCommands } from './commands-ports.js';
 import { rssCommands } from './commands-rss.js';
 import { vlanCommands } from './commands-vlan.js';
 import { type Command, choice, command, count, match, type Section, synopsis, word } from './grammar.js';
+import { inTestpmdsWords } from './remedies.js';
 import type { Session } from './session.js';
 
 /** Sections of the help, in its order, with testpmd's words. */
@@ -70,7 +71,7 @@ export async function runLine(session: Session, line: string): Promise<void> {
         await found.command.run(session, found.args);
       } catch (error) {
         if (error instanceof Quit) throw error;
-        session.print(error instanceof Error ? error.message : String(error));
+        session.print(inTestpmdsWords(error instanceof Error ? error.message : String(error)));
       }
   }
 }

@@ -8,6 +8,7 @@ import { type Counts, type Forwarding, sinceAll, startForwarding } from './forwa
 import { offloadMask, RX_OFFLOADS, TX_OFFLOADS } from './offloads.js';
 import { mbufCountFor } from './pool-size.js';
 import { PortSetup } from './port-setup.js';
+import { inTestpmdsWords } from './remedies.js';
 import { ThroughputMeter } from './throughput.js';
 
 /**
@@ -181,7 +182,8 @@ export class Session {
       this.print('There is no port to forward on: start testpmd with --vdev');
       return;
     }
-    const onLcoreFailed = (error: unknown): void => this.print(error instanceof Error ? error.message : String(error));
+    const onLcoreFailed = (error: unknown): void =>
+      this.print(inTestpmdsWords(error instanceof Error ? error.message : String(error)));
     if (ports.some(({ state }) => state !== 'started')) {
       this.print('Not all ports were started');
       return;

@@ -5,6 +5,7 @@ import { Eal, ViaductError } from '../index.js';
 import { type AppOptions, appHelp, parseAppOptions } from './app-options.js';
 import { Quit, runLine } from './commands.js';
 import { type EalCommandLine, ealHelp, parseEalOptions } from './eal-options.js';
+import { inTestpmdsWords } from './remedies.js';
 import { Repl } from './repl.js';
 import { Session } from './session.js';
 
@@ -32,7 +33,7 @@ export async function testpmd(args: readonly string[]): Promise<number> {
   try {
     checkLcores(session, options);
     if (options.interactive) print('Interactive-mode selected');
-    await session.openPorts(line.vdevs);
+    await openPorts(session, line.vdevs);
     const repl = new Repl(session, interrupt);
     if (options.interactive) print = (text) => repl.print(text);
     let quit = await runScript(session, script);
@@ -82,6 +83,15 @@ async function initEal(line: EalCommandLine): Promise<Eal> {
     if (!noPinning || line.pinned) throw error;
     process.stderr.write(`EAL: lcores are not pinned to CPUs: ${error.message}\n`);
     return Eal.init({ ...memory, lcores: lcores.map(({ id }) => ({ id })) });
+  }
+}
+
+async function openPorts(session: Session, vdevs: readonly string[]): Promise<void> {
+  try {
+    await session.openPorts(vdevs);
+  } catch (error) {
+    if (!(error instanceof ViaductError)) throw error;
+    throw new ViaductError(error.code, inTestpmdsWords(error.message), { cause: error });
   }
 }
 

@@ -161,7 +161,16 @@ t.test("testpmd's own options", async (t) => {
 });
 
 t.test('lengths of generated packets', async (t) => {
-  t.equal(refuseTxPackets([5000], 2176), 'length[0]=5000 > mbuf_data_size=2176 - give up', "testpmd's words");
+  t.equal(
+    refuseTxPackets([64, 5000], 2176),
+    'length[1]=5000 > 2048, what mbuf_data_size=2176 leaves behind the headroom - give up\n' +
+      'Split it into segments of at most 2048, or start testpmd with --mbuf-size=5128',
+  );
+  t.match(refuseTxPackets([2049], 2176), /length\[0\]=2049 > 2048/);
+  t.equal(refuseTxPackets([2048, 2048], 2176), undefined, 'as many as the room is');
+  t.match(refuseTxPackets([60_000, 6000], 65_000), /total packet length=66000 > 65549 - give up/);
+  t.throws(() => parseAppOptions(['--txpkts=2100']), { message: /--txpkts=2100: length\[0\]=2100 > 2048/ });
+  t.strictSame(parseAppOptions(['--txpkts=2100', '--mbuf-size=4096']).txPackets, [2100]);
   t.equal(refuseTxPackets([20], 2176), 'total packet length=20 < 42 - give up', "testpmd's words");
   t.match(refuseTxPackets([20, 40], 2176), /length\[0\]=20 < 42/);
   t.equal(refuseTxPackets([64, 1], 2176), undefined);

@@ -48,6 +48,8 @@ t.test('sockets', { skip: cannotRun }, async (t) => {
     await until('link down', () => first.link() === 'the front end stopped vring 1');
     peer.die();
     await asBefore();
+    const gone = { connected: false, features: 'not connected', memoryRegions: 0, memoryMiB: 0 };
+    t.match(first.port.info().driverInfo, gone, 'nothing of the guest is left');
     await first.port.close();
     t.notOk(existsSync(first.path), 'the socket file is gone');
   });
@@ -98,7 +100,11 @@ t.test('sockets', { skip: cannotRun }, async (t) => {
       code: 'ERR_SOCKET_IN_USE',
       message: /no socket/,
     });
-    await t.rejects(Port.probe(rig.eal, `net_vhost1,iface=${rig.path('no/such/dir')}`), { code: 'ERR_SYSCALL' });
+    await t.rejects(Port.probe(rig.eal, `net_vhost1,iface=${rig.path('no/such/dir')}`), {
+      code: 'ERR_SYSCALL',
+      message:
+        /port \d+ \(net_vhost1\): cannot listen on .*no\/such\/dir \(ENOENT\): the directory .*no\/such does not exist: make it \(mkdir -p .*no\/such\), or choose another path/,
+    });
     await t.rejects(Port.probe(rig.eal, `net_vhost1,iface=/tmp/${'x'.repeat(120)}`), { code: 'ERR_INVALID_ARGUMENT' });
   });
 

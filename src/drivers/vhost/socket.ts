@@ -1,4 +1,5 @@
 import { lstatSync, type Stats, unlinkSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { ViaductError } from '../../errors.js';
 import type { Os } from '../../os/types.js';
 import type { ByteChannel } from '../../vhost/channel.js';
@@ -79,11 +80,35 @@ export function listenAt(os: Os, path: string): Listener {
   try {
     fd = os.unixListen(path);
   } catch (error) {
-    if (errnoOf(error) !== 'EADDRINUSE') throw error;
+    const errno = errnoOf(error);
+    const remedy = errno === undefined ? undefined : cannotListen(path)[errno];
+    if (remedy !== undefined) {
+      throw new ViaductError('ERR_SYSCALL', `cannot listen on ${path} (${errno}): ${remedy}`, { cause: error });
+    }
+    if (errno !== 'EADDRINUSE') throw error;
     removeStale(os, path);
     fd = os.unixListen(path);
   }
   return { fd, path, inode: statOf(path)?.ino ?? -1 };
+}
+
+/** What to do when a socket cannot be made at a path, by the name of errno. */
+function cannotListen(path: string): Readonly<Record<string, string>> {
+  const directory = dirname(path);
+  return {
+    ENOENT: `the directory ${directory} does not exist: make it (mkdir -p ${directory}), or choose another path`,
+    ENOTDIR: `a part of ${directory} is no directory: choose another path`,
+    EACCES: `this user may not write to ${directory}: choose a directory of its own, or change that one's permissions`,
+    EROFS: `${directory} is on a read-only file system: choose another path`,
+  };
+}
+
+/** An error of a port's socket, with the port in front. */
+export function ofPort(slot: { readonly id: number; readonly name: string }, error: unknown): unknown {
+  if (!(error instanceof ViaductError) || error.message.startsWith(`${slot.name}:`)) return error;
+  return new ViaductError(error.code, `port ${slot.id} (${slot.name}): ${error.message}`, {
+    cause: error.cause ?? error,
+  });
 }
 
 /** Closes the listener and removes its file, unless another socket lies there by now. */

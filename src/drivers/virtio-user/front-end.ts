@@ -149,7 +149,11 @@ export class FrontEnd {
       throw refused(slot, `the back end offers ${list}, but neither VIRTIO_F_VERSION_1 nor VIRTIO_F_ANY_LAYOUT`);
     }
     if (queuePairs < pairs) {
-      throw refused(slot, `the back end has ${queuePairs} queue pairs, but the port is configured with ${pairs}`);
+      throw refused(
+        slot,
+        `the back end has ${queuePairs} queue pairs, but the port is configured with ${pairs}: configure it with ${queuePairs}, ` +
+          `or give the back end ${pairs} (net_vhost: queues=${pairs})`,
+      );
     }
     const shapes = queues.map(({ vring }, index) => ringShape(features, index, vring.size));
     for (const [index, { vring }] of queues.entries()) vring.init(shapes[index]!);
