@@ -31,6 +31,10 @@ export function inTestpmdsWords(message: string): string {
   if (offload !== null) {
     text = text.replace(offload[0], `say 'port config N ${offload[1]}_offload ${offload[2]!.toLowerCase()} on'`);
   }
+  const count = /configure: [rt]xQueueCount (\d+)/.exec(message);
+  if (count !== null && /\(net_(vhost|virtio_user)\d+\)/.test(message)) {
+    text += `: say queues=${count[1]} in its --vdev`;
+  }
   for (const [api, testpmd] of REMEDIES) text = text.replace(api, testpmd);
   const port = /\bport (\d+) \(/.exec(message)?.[1];
   return text.replace(/'port (config |start |stop |reset |close )N\b/g, `'port $1${port ?? '(port_id)'}`);

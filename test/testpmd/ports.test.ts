@@ -81,7 +81,7 @@ t.test("the API's remedies become testpmd's commands", async (t) => {
   );
   t.equal(
     await words(() => port.configure({ rxQueueCount: 4, txQueueCount: 1 })),
-    `${label}: 4 rx queues (--rxq, 'port config all rxq') must be an integer from 0 to 1`,
+    `${label}: 4 rx queues (--rxq, 'port config all rxq') must be an integer from 0 to 1: say queues=4 in its --vdev`,
   );
   port.configure({ rxQueueCount: 1, txQueueCount: 1 });
   t.match(await words(() => port.start()), `say 'port reset ${id}' first`);

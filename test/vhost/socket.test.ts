@@ -48,6 +48,7 @@ t.test('sockets', { skip: cannotRun }, async (t) => {
     await until('link down', () => first.link() === 'the front end stopped vring 1');
     peer.die();
     await asBefore();
+    await until('told', () => first.port.info().driverInfo.connected === false);
     const gone = { connected: false, features: 'not connected', memoryRegions: 0, memoryMiB: 0 };
     t.match(first.port.info().driverInfo, gone, 'nothing of the guest is left');
     await first.port.close();
