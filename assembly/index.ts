@@ -11,7 +11,7 @@ export {
   ringInit,
 } from './mem/ring';
 export { regionTranslate } from './mem/region';
-export { virtioQueueDrain, virtioQueueInit } from './pmd/virtio';
+export { virtioQueueDrain, virtioQueueFill, virtioQueueInit } from './pmd/virtio';
 export { lcoreArm, lcoreDisarm, lcoreWake, rxBurst, txBurst, txPrepare } from './port';
 export { lcoreRun } from './forward/run';
 export { lcoreFlush } from './pmd/owed';

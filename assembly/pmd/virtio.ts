@@ -107,6 +107,16 @@ export function virtioQueueInit(queue: usize): void {
 }
 
 /**
+ * After virtioQueueInit, before the device has the ring: posts receive buffers, so that a device finds some with its first
+ * packet, however late the first rxBurst comes. The control plane holds the lock. A tx queue has no pool, and needs none.
+ */
+export function virtioQueueFill(queue: usize, lcoreId: u32): void {
+  if (load<u32>(queue, QUEUE_POOL) == 0) return;
+  if (isPacked(queue)) packedDriverRefill(lcoreId, queue);
+  else splitDriverRefill(lcoreId, queue);
+}
+
+/**
  * After the queue has stopped: frees every mbuf that the ring still holds; of a tx queue they are packets that the device has
  * not returned, and counted. The control plane holds the lock.
  */

@@ -43,8 +43,10 @@ export interface WasmExports {
   txPrepare(lcoreId: number, port: number, queue: number, burst: number, count: number): number;
   /** Guest regions: address of `length` bytes at guest address (low, high words), 0 if not inside one region. For tests. */
   regionTranslate(device: number, guestLow: number, guestHigh: number, length: number): number;
-  /** Driver side: posts receive buffers / takes back sent ones; called once when a virtio queue starts. */
+  /** Driver side: makes an empty ring; called once a connection. */
   virtioQueueInit(queue: number): void;
+  /** Driver side, after virtioQueueInit: posts receive buffers. */
+  virtioQueueFill(queue: number, lcoreId: number): void;
   /** Driver side, queue stopped: frees every mbuf that the ring still holds. */
   virtioQueueDrain(queue: number, lcoreId: number): void;
 

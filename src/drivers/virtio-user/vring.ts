@@ -10,6 +10,7 @@
 import {
   CACHE_LINE,
   COOKIE_SIZE,
+  LCORE_ANY,
   QUEUE_AVAIL,
   QUEUE_COOKIES,
   QUEUE_DESC,
@@ -88,6 +89,14 @@ export class Vring {
       set(QUEUE_STOP_CAUSE, 0);
       wasm.virtioQueueInit(queue);
     });
+  }
+
+  /**
+   * Posts receive buffers, before the back end has the ring: with the first packet it is too late. LCORE_ANY: the main
+   * lcore's mempool cache would fill too, and those mbufs be out of the other lcores' reach.
+   */
+  fill(): void {
+    withQueueLock(this.#eal.memory, this.queue, () => this.#eal.wasm.virtioQueueFill(this.queue, LCORE_ANY));
   }
 
   /** Takes back what the back end held. It has let go of the ring, or is gone; the queue's gates are shut. */
