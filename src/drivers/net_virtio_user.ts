@@ -39,6 +39,9 @@ import { Vring } from './virtio-user/vring.js';
 import { virtqueueInfo } from './virtqueue-info.js';
 
 const DEFAULT_QUEUE_SIZE = 256;
+const DEFAULT_SPEED_MBPS = 10_000;
+/** The fastest that DPDK takes: it knows a list of speeds, and any other is refused there. */
+const MAX_SPEED_MBPS = 400_000;
 /** Receive buffers are posted 16 at a time (assembly/virtio/split-driver-receive.ts): less would leave a ring dry. */
 const MIN_QUEUE_SIZE = 32;
 
@@ -57,13 +60,29 @@ export const netVirtioUser: Driver = {
     { key: 'indirect_desc', help: '0 = does not ask for indirect descriptors (default 1)' },
     { key: 'csum', help: '0 = sends and takes no packet whose checksum is still to be made (default 1)' },
     { key: 'tso', help: '1 = sends and takes packets larger than the MTU (default 0, or as the port is configured)' },
-    { key: 'vectorized', help: 'taken and left aside: there is one data path' },
+    { key: 'speed', help: `link speed that is shown, in Mbit/s (default ${DEFAULT_SPEED_MBPS})` },
+    { key: 'cq', help: '0 or 1, no difference: queue pairs are switched on without a control queue' },
+    { key: 'vectorized', help: '0 or 1, no difference: there is one data path' },
+    { key: 'iface', help: "refused, as by DPDK where the back end is not the kernel's vhost: it would name a TAP" },
   ],
 
   async probe(eal, slot, args) {
+    refuseKernelVhost(args);
     return new VirtioUserPort(eal, slot, args);
   },
 };
+
+/** DPDK's driver also speaks to the kernel's vhost, by ioctl and not over a socket. */
+function refuseKernelVhost(args: Devargs): void {
+  const path = args.string('path') ?? '';
+  const asks = args.has('iface') ? 'iface' : /^\/dev\/vhost-(net|vdpa)/.test(path) ? `path=${path}` : undefined;
+  if (asks === undefined) return;
+  throw new ViaductError(
+    'ERR_DEVARGS',
+    `${args.name}: ${asks}: the kernel's vhost (and a TAP behind it) is not supported: leave iface out, and give path the ` +
+      'socket of a vhost-user back end',
+  );
+}
 
 class VirtioUserPort implements DriverPort {
   readonly #eal: Eal;
@@ -73,6 +92,7 @@ class VirtioUserPort implements DriverPort {
   readonly #wishes: Omit<DriverWishes, 'queuePairs' | 'bufferBytes'>;
   readonly #maxPairs: number;
   readonly #queueSize: number;
+  readonly #speedMbps: number;
   readonly #transport: Transport;
   /** Ring sizes by vring index, as the queue setups said. */
   readonly #sizes: number[] = [];
@@ -107,6 +127,9 @@ class VirtioUserPort implements DriverPort {
         `${slot.name}: argument 'queue_size=${this.#queueSize}' must be a power of two`,
       );
     }
+    this.#speedMbps = args.integer('speed', DEFAULT_SPEED_MBPS, 1, MAX_SPEED_MBPS);
+    // No wish: DPDK's control queue ends in its own driver, and says there how many queue pairs are on.
+    args.flag('cq');
     args.flag('vectorized');
     const name = inprocName(this.#path);
     this.#transport =
@@ -127,7 +150,7 @@ class VirtioUserPort implements DriverPort {
       rxDescriptors: descriptors,
       txDescriptors: descriptors,
       ...VIRTQUEUE_OFFLOADS,
-      speedMbps: 10_000,
+      speedMbps: this.#speedMbps,
       driverInfo: {
         path: this.#path,
         server: this.#server,

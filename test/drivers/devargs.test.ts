@@ -2,6 +2,7 @@ import t from 'tap';
 import { Devargs, formatMac, parseMac, parseVdev } from '../../src/drivers/devargs.js';
 import { allDrivers, driverNameOf, driverNames, findDriver } from '../../src/drivers/registry.js';
 import type { ViaductError } from '../../src/errors.js';
+import { Eal, Port, silentLogger } from '../../src/index.js';
 
 /** The error that `fn` throws, as `code: message`. */
 function errorOf(fn: () => unknown): string {
@@ -147,6 +148,63 @@ t.test('the driver of a device', async (t) => {
     code: 'ERR_DEVARGS',
     message: /unknown argument 'frobnicate'; it knows size, copy, no-rx/,
   });
+});
+
+/** The strings that DPDK 22.11 documents for the driver (`dpdk-pmdinfo.py`), each argument with each value of a kind. */
+const DPDK_ARGS: Readonly<Record<string, readonly string[]>> = {
+  'net_vhost0,iface=inproc:a': [
+    'queues=2',
+    'client=0',
+    'dequeue-zero-copy=0',
+    'iommu-support=0',
+    'postcopy-support=0',
+    'tso=0',
+    'tso=1',
+    'linear-buffer=0',
+    'ext-buffer=0',
+    'ext-buffer=1',
+    'legacy-ol-flags=0',
+    'legacy-ol-flags=1',
+  ],
+  'net_virtio_user0,path=inproc:a': [
+    'mac=00:01:02:03:04:05',
+    'cq=0',
+    'cq=1',
+    'queue_size=1024',
+    'queues=2',
+    'server=0',
+    'mrg_rxbuf=0',
+    'mrg_rxbuf=1',
+    'in_order=0',
+    'in_order=1',
+    'packed_vq=0',
+    'packed_vq=1',
+    'speed=25000',
+    'vectorized=0',
+    'vectorized=1',
+  ],
+};
+
+t.test("DPDK's own strings are taken, or refused with a reason and a remedy", async (t) => {
+  const eal = await Eal.init({ memoryMiB: 16, logger: silentLogger });
+  t.teardown(() => eal.cleanup());
+  const probe = async (vdev: string) => (await Port.probe(eal, vdev)).close();
+  for (const [device, args] of Object.entries(DPDK_ARGS)) {
+    for (const arg of args) await t.resolves(probe(`${device},${arg}`), `${device},${arg}`);
+  }
+  for (const [vdev, what] of [
+    ['net_vhost0,iface=inproc:a,linear-buffer=1', /linear-buffer=1: .*; leave it out/],
+    ['net_vhost0,iface=inproc:a,postcopy-support=1', /postcopy-support=1: .*; leave it out/],
+    ['net_vhost0,iface=inproc:a,iommu-support=1', /iommu-support=1: .*; leave it out/],
+    ['net_vhost0,iface=inproc:a,dequeue-zero-copy=1', /dequeue-zero-copy=1: .*; leave it out/],
+    ['net_virtio_user0,path=inproc:a,iface=tap0', /^net_virtio_user0: iface: .*: leave iface out/],
+    ['net_virtio_user0,path=/dev/vhost-net,queues=2', /path=\/dev\/vhost-net: .*give path the socket/],
+    ['net_virtio_user0,path=/dev/vhost-vdpa-0', /path=\/dev\/vhost-vdpa-0: /],
+    ['net_virtio_user0,path=inproc:a,cq=2', /'cq=2' must be an integer from 0 to 1/],
+    ['net_virtio_user0,path=inproc:a,speed=0', /'speed=0' must be an integer from 1 to 400000/],
+  ] as const) {
+    await t.rejects(probe(vdev), { code: 'ERR_DEVARGS', message: what }, vdev);
+  }
 });
 
 t.test('every driver is of the one shape', async (t) => {

@@ -170,6 +170,15 @@ t.test('what was negotiated is told', async (t) => {
   t.ok(features.includes('VIRTIO_NET_F_MRG_RXBUF'));
 });
 
+t.test('speed is the speed of the link, in Mbit/s', async (t) => {
+  const lab = await openLab(t);
+  const guest = await open(lab, 'net_virtio_user0,path=inproc:vm0,speed=25000');
+  t.equal(guest.link().speedMbps, 0, 'while it is down there is none');
+  await open(lab, 'net_vhost0,iface=inproc:vm0');
+  await linkIs(guest, true);
+  t.equal(guest.link().speedMbps, 25_000);
+});
+
 t.test('two queue pairs are two virtqueues each way', async (t) => {
   const lab = await openLab(t);
   const guest = await open(lab, 'net_virtio_user0,path=inproc:vm0,queues=2', 2);
