@@ -15,8 +15,8 @@ import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { haveTestpmd } from '../../test/support/dpdk.js';
 import { reserveHugepages } from '../../test/support/hugepages.js';
-import { Lab } from '../../test/support/lab.js';
 import { BACKENDS, type Backend, MEMORY_MIB, type Reading, Site } from './dpdk-site.js';
+import { closeLab, endOnSignals, openLab } from './ending.js';
 import { median } from './median.js';
 
 /** What the client asks for, in devargs of net_virtio_user. */
@@ -32,15 +32,6 @@ const ROWS = {
 } as const;
 type Row = keyof typeof ROWS;
 const ALL_ROWS = Object.keys(ROWS) as Row[];
-const DEFAULT_ROWS: readonly Row[] = [
-  'split',
-  'split-nomrg',
-  'split-inorder',
-  'packed',
-  'packed-inorder',
-  'packed-vector',
-];
-
 interface Options {
   readonly rows: readonly Row[];
   readonly pairs: number;
@@ -55,7 +46,7 @@ interface Result extends Readonly<Record<Backend, Reading[]>> {
 }
 
 const USAGE = `Usage: npm run bench:dpdk -- [--rows LIST] [--sizes LIST] [--pairs N] [--seconds N] [--json FILE]
-  --rows LIST    what the client asks for, or "all"; default ${DEFAULT_ROWS.join(',')}
+  --rows LIST    what the client asks for, with commas; default all:
 ${ALL_ROWS.map((row) => `                   ${row.padEnd(15)} ${ROWS[row]}`).join('\n')}
   --sizes LIST   frame sizes in bytes, default 64,256,1024,1518
   --pairs N      alternating pairs of measurements, default 5
@@ -70,7 +61,7 @@ function parse() {
   try {
     return parseArgs({
       options: {
-        rows: { type: 'string', default: DEFAULT_ROWS.join(',') },
+        rows: { type: 'string', default: 'all' },
         sizes: { type: 'string', default: '64,256,1024,1518' },
         pairs: { type: 'string', default: '5' },
         seconds: { type: 'string', default: '1' },
@@ -117,7 +108,7 @@ function checkMachine(): void {
 
 /** All pairs of a row. */
 async function measure(row: Row, opts: Options): Promise<Result[]> {
-  const lab = new Lab(`bench-dpdk-${row}`);
+  const lab = openLab(`bench-dpdk-${row}`);
   let failed = true;
   try {
     const hugeDir = reserveHugepages(lab, 2 * MEMORY_MIB + 128);
@@ -130,7 +121,7 @@ async function measure(row: Row, opts: Options): Promise<Result[]> {
     failed = false;
     return results;
   } finally {
-    await lab.close(failed);
+    await closeLab(failed);
     if (failed) console.error(`${row}: logs kept in ${lab.folder}`);
   }
 }
@@ -217,6 +208,7 @@ let dpdkVersion: string | undefined;
 const clientPaths = new Map<Row, readonly string[]>();
 const opts = options();
 checkMachine();
+endOnSignals();
 announce(opts);
 const results: Result[] = [];
 try {

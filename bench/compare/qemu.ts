@@ -12,8 +12,8 @@ import { cpus } from 'node:os';
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ETHTOOL, findGuestKernel, haveStaticBusybox } from '../../test/support/initramfs.js';
-import { Lab } from '../../test/support/lab.js';
 import { haveQemu, QemuGuest } from '../../test/support/qemu.js';
+import { closeLab, endOnSignals, openLab } from './ending.js';
 import { ADDRESS_A, ADDRESS_B, MEASUREMENTS, type Measurement } from './measurements.js';
 import { median } from './median.js';
 import { NETWORK_NAMES, NETWORKS, type Network, type NetworkName } from './networks.js';
@@ -85,30 +85,9 @@ function progress(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
 }
 
-let current: Lab | undefined;
-let closing: Promise<void> | undefined;
-
-/** Ends what the current round started, once: also when a signal comes in the middle of it. */
-function closeCurrent(keepLogs: boolean): Promise<void> {
-  closing ??= current?.close(keepLogs) ?? Promise.resolve();
-  return closing;
-}
-
-function endOnSignals(): void {
-  for (const [signal, status] of [['SIGINT', 130] as const, ['SIGTERM', 143] as const]) {
-    // The test support ends at once, which would leave hugepages and namespaces behind.
-    process.removeAllListeners(signal);
-    process.once(signal, () => {
-      void closeCurrent(false).finally(() => process.exit(status));
-    });
-  }
-}
-
 /** Boots the guests on a network and measures. Returns figures by measurement. */
 async function run(network: Network, opts: Options, label: string): Promise<Record<string, number>> {
-  const lab = new Lab(`bench-qemu-${network.name}`);
-  current = lab;
-  closing = undefined;
+  const lab = openLab(`bench-qemu-${network.name}`);
   let failed = true;
   try {
     progress(`${label}  starting`);
@@ -133,7 +112,7 @@ async function run(network: Network, opts: Options, label: string): Promise<Reco
     failed = false;
     return figures;
   } finally {
-    await closeCurrent(failed);
+    await closeLab(failed);
     progress('');
     if (failed) console.error(`${label}: logs kept in ${lab.folder}`);
   }
