@@ -9,8 +9,8 @@
  * length to each, and compares what comes back byte by byte: payload, counts and order, on each queue pair, in both
  * directions of both of the client's rings. Both testpmds must have counted the same packets and bytes.
  *
- * Then the client is killed in traffic and comes back; and, where it listens (it connects again by itself only then),
- * Viaduct is killed and comes back: all as exact as before. In the end each side floods the other.
+ * Then the client is killed in traffic and comes back; and Viaduct is killed in traffic and comes back: all as exact as before.
+ * Where the client finds its way back it goes on, elsewhere it is started anew too. In the end each side floods the other.
  */
 import t from 'tap';
 import { loadOs } from '../../src/os/index.js';
@@ -33,11 +33,19 @@ const shapes: readonly Shape[] = bits.flatMap((server) =>
 
 /**
  * When a back end comes back, DPDK's client frees every mbuf that its packed rings still name; the vector path leaves
- * there what it has given away already (DPDK 22.11, virtqueue_rxvq_reset_packed), so that its pool gives mbufs out twice:
- * Viaduct may come back only before such a device has received anything.
+ * there what it has given away already (DPDK 22.11, virtqueue_rxvq_reset_packed), so that its pool gives mbufs out twice.
+ * It does so with DPDK's own net_vhost too: `dump_mempool` then finds more mbufs free and in the ring than the pool has.
  */
 function freesTwice(device: Device): boolean {
   return expectedPaths(device).includes('packed ring vectorized Rx');
+}
+
+/**
+ * Whether the client goes on when its back end has come back. One that connects does so once, when its port is probed, and
+ * dies of SIGPIPE when that port is detached without a back end: it has to be started anew.
+ */
+function goesOn(shape: Shape, portion: readonly Device[]): boolean {
+  return shape.server === 1 && !portion.some(freesTwice);
 }
 
 /** As many devices for one dpdk-testpmd, and its one pool, as Viaduct's address space can take and as can live together. */
@@ -64,24 +72,27 @@ for (const shape of shapes) {
     t.test(title, { timeout: 90_000 }, async (t) => {
       const run = new VariantRun(t, os, shape, portion);
       await run.open();
-      const restartViaduct = async (when: string) => {
+      const itself = goesOn(shape, portion);
+      if (server === 1 && !itself) {
+        // Nothing received yet, nothing to free twice: these devices too find their way back.
         await run.killViaduct();
         await run.startViaduct();
-        await run.exact(t, `Viaduct restarted ${when}`);
-      };
-      const fragile = portion.some(freesTwice);
-      if (server === 1 && fragile) await restartViaduct('before the first frame');
-      else await run.exact(t, 'at first');
+        await run.exact(t, 'Viaduct restarted before the first frame');
+      } else await run.exact(t, 'at first');
       await run.checkPaths(t);
       await run.storm(STORM_MS);
       await run.killClient();
       await run.storm(STORM_MS);
       await run.startClient();
       await run.exact(t, 'client restarted in traffic');
-      if (server === 1 && !fragile) {
-        await run.storm(STORM_MS);
-        await restartViaduct('in traffic');
+      await run.storm(STORM_MS);
+      await run.killViaduct();
+      await run.startViaduct();
+      if (!itself) {
+        await run.killClient();
+        await run.startClient();
       }
+      await run.exact(t, `Viaduct restarted in traffic${itself ? '' : ', then its client'}`);
       await run.flood(t);
       await run.end(t);
     });

@@ -9,7 +9,6 @@ import { Lab } from './lab.js';
 import { clientNeeds, type Device, devargs, expectedPaths, type Shape } from './variants.js';
 import { startViaductTestpmd } from './viaduct.js';
 
-const FRAMES_PER_QUEUE = 2_000;
 const FLOOD_MS = 200;
 const STALL_MS = 10_000;
 const PROBE_MS = 200;
@@ -22,6 +21,8 @@ export class VariantRun {
   readonly #shape: Shape;
   readonly #devices: readonly Device[];
   readonly #guests: readonly EchoGuest[];
+  /** Through each queue pair: every ring goes round twice and more. */
+  readonly #frames: number;
   #viaduct!: Testpmd;
   #dpdk!: Testpmd;
 
@@ -29,6 +30,7 @@ export class VariantRun {
     this.#lab = Lab.forTest(t, 'variants');
     this.#shape = shape;
     this.#devices = devices;
+    this.#frames = 2 * shape.queueSize + 100;
     this.#guests = devices.map((_, index) => new EchoGuest(os, `02:00:00:00:01:${hex(index)}`, shape.queues));
     this.#lab.onClose(() => {
       for (const guest of this.#guests) guest.close();
@@ -63,14 +65,10 @@ export class VariantRun {
   }
 
   async startClient(): Promise<void> {
-    const { queues, queueSize, server } = this.#shape;
-    const common = `queues=${queues},queue_size=${queueSize}${server === 1 ? ',server=1' : ''}`;
+    const { queues, queueSize } = this.#shape;
     const { mbufCount, memoryMiB } = clientNeeds(this.#shape, this.#devices.length);
     this.#dpdk = await Testpmd.start(this.#lab, 'dpdk', {
-      vdev: this.#devices.map((device, index) => {
-        const address = `mac=00:11:22:33:44:${hex(index)},path=${this.#socket(index)}`;
-        return `net_virtio_user${index},${address},${common},${devargs(device)}`;
-      }),
+      vdev: this.#devices.map((_, index) => this.#clientVdev(index)),
       lcores: '0@1,1@0',
       memoryMiB,
       mbufCount,
@@ -128,16 +126,16 @@ export class VariantRun {
     // Differences: DPDK's lcores write back what a `clear port stats` has cleared in between.
     const before = await this.#counts();
     let progress = Date.now();
-    while (!this.#guests.every((guest) => guest.has(FRAMES_PER_QUEUE))) {
-      if (this.#pump(FRAMES_PER_QUEUE) > 0) {
+    while (!this.#guests.every((guest) => guest.has(this.#frames))) {
+      if (this.#pump(this.#frames) > 0) {
         progress = Date.now();
         await turn();
       } else if (Date.now() - progress > STALL_MS) {
-        t.fail(`${title}: nothing moves\n${this.#describe((guest) => !guest.has(FRAMES_PER_QUEUE))}`);
+        t.fail(`${title}: nothing moves\n${this.#describe((guest) => !guest.has(this.#frames))}`);
         break;
       } else await sleep(1);
     }
-    const whole = { sent: FRAMES_PER_QUEUE, received: FRAMES_PER_QUEUE, lost: 0, again: 0, altered: 0 };
+    const whole = { sent: this.#frames, received: this.#frames, lost: 0, again: 0, altered: 0 };
     const after = await this.#counts();
     for (const [index, device] of this.#devices.entries()) {
       const guest = this.#guests[index]!;
@@ -226,6 +224,13 @@ export class VariantRun {
 
   async #counts() {
     return { viaduct: await this.#viaduct.portStats(), dpdk: await this.#dpdk.portStats() };
+  }
+
+  #clientVdev(index: number): string {
+    const { queues, queueSize, server } = this.#shape;
+    const address = `mac=00:11:22:33:44:${hex(index)},path=${this.#socket(index)}`;
+    const common = `queues=${queues},queue_size=${queueSize}${server === 1 ? ',server=1' : ''}`;
+    return `net_virtio_user${index},${address},${common},${devargs(this.#devices[index]!)}`;
   }
 
   #socket(index: number): string {
