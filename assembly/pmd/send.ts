@@ -5,6 +5,8 @@
 import {
   DROP_NO_ROOM,
   DROP_OFFLOAD,
+  MAX_CHAINS,
+  MAX_NOTES,
   PMD_VHOST,
   QUEUE_DROPS,
   QUEUE_FULL,
@@ -12,6 +14,7 @@ import {
   QUEUE_PATH,
   QUEUE_PMD,
   QUEUE_RUN,
+  QUEUE_VQ_SIZE,
   RUN_ON,
   VQ_PATH_IN_ORDER,
   VQ_PATH_PACKED,
@@ -64,9 +67,17 @@ export function driverSend(lcoreId: u32, queue: usize, burst: usize, count: u32)
  * full, and is counted. The caller holds the queue's lock.
  */
 export function sendRest(lcoreId: u32, queue: usize, burst: usize, sent: u32, count: u32): u32 {
+  // What one call notes does not fill a large ring: it has not found the ring full before it has been asked as often.
+  let again = load<u32>(queue, QUEUE_VQ_SIZE) / (MAX_NOTES - MAX_CHAINS);
   while (sent < count && load<u32>(queue, QUEUE_RUN) == RUN_ON) {
     const mbuf = load<u32>(burst + (sent << 2));
-    if (fits(queue, mbuf)) break;
+    if (fits(queue, mbuf)) {
+      if (again-- == 0) break;
+      const more = send(lcoreId, queue, burst + (sent << 2), count - sent);
+      if (more == 0) break;
+      sent += more;
+      continue;
+    }
     if (fitInPlace(queue, mbuf)) {
       // the others too, so that they are sent and told of together
       for (let i = sent + 1; i < count; i++) {

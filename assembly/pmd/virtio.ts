@@ -112,8 +112,7 @@ export function virtioQueueInit(queue: usize): void {
  */
 export function virtioQueueFill(queue: usize, lcoreId: u32): void {
   if (load<u32>(queue, QUEUE_POOL) == 0) return;
-  if (isPacked(queue)) packedDriverRefill(lcoreId, queue);
-  else splitDriverRefill(lcoreId, queue);
+  refill(lcoreId, queue);
 }
 
 /**

@@ -134,6 +134,25 @@ for (const packed of [0, 1]) {
   });
 }
 
+t.test('a burst over more receive buffers than one call notes is sent as far as the ring goes', async (t) => {
+  for (const packed of [0, 1]) {
+    const lab = await openLab(t);
+    const host = await open(lab, 'net_vhost0,iface=inproc:a');
+    const guest = await open(lab, `net_virtio_user0,path=inproc:a,packed_vq=${packed},queue_size=4096`);
+    await Promise.all([linkIs(host, true), linkIs(guest, true)]);
+    guest.rxBurst(0, lab.burst, 0);
+    // 64 segments of 512 bytes: with the header 65 buffers each, 40 of them 2600
+    const [count, length] = [40, 64 * DATA_ROOM_BYTES];
+    for (let i = 0; i < count; i++) if (!make(lab, i, i, length)) throw new Error('the pool is empty');
+    t.equal(host.txBurst(0, lab.burst, count), count, `packed ${packed}`);
+    t.equal(host.xstats().find(({ name }) => name.endsWith('_full'))?.value, 0, 'no ring was full');
+    t.equal(guest.rxBurst(0, lab.burst, count), count);
+    for (let i = 0; i < count; i++) t.ok(intact(lab, lab.burst.handles[i]!, i, length), `packet ${i}`);
+    lab.burst.free(0, count);
+    await lab.eal.cleanup();
+  }
+});
+
 t.test('either side of a packed, in-order ring may go and come back', async (t) => {
   const lab = await openLab(t);
   const vhost = 'net_vhost0,iface=inproc:a';
