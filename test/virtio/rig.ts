@@ -104,8 +104,7 @@ export type Rig = ReturnType<typeof createRig>;
 export type RigRing = SplitRing | PackedRing;
 
 /** One a test file: its memory is used again by every `boot`. */
-export function createRig(mbufCount = 600) {
-  const context = createContext(64);
+export function createRig(mbufCount = 600, context: ReturnType<typeof createContext> = createContext(64)) {
   const { memory, wasm, memzones, shared, lcoreId } = context;
   const reserve = (name: string, bytes: number): number => memzones.reserve(name, bytes, 4096).address;
   const regions = REGIONS.map((region, index) => ({
@@ -116,7 +115,9 @@ export function createRig(mbufCount = 600) {
   const arena = reserve('arena', arenaBytes);
   const device = reserve('device', DEVICE_SIZE);
   const rxQueue = reserve('rx queue', QUEUE_SIZE);
+  const behindRxQueue = reserve('behind the rx queue', CANARY_BYTES);
   const txQueue = reserve('tx queue', QUEUE_SIZE);
+  const behindTxQueue = reserve('behind the tx queue', CANARY_BYTES);
   const queueArrays = reserve('queue arrays', 64);
   const pool = Mempool.createPktmbuf(context, { name: 'rig', count: mbufCount, cacheSize: 64 });
   const burst = new Burst(context, reserve('burst', 2048), 512);
@@ -125,6 +126,10 @@ export function createRig(mbufCount = 600) {
   const canaries = [0, ...regions.map(({ offset, lengthBytes }) => offset + lengthBytes)];
   arenaBuffer.fill(FILL);
   for (const at of canaries) canary.copy(arenaBuffer, at);
+  const behindQueues = [behindRxQueue, behindTxQueue].map((address) =>
+    Buffer.from(memory.buffer as unknown as ArrayBuffer, address, CANARY_BYTES),
+  );
+  for (const behind of behindQueues) canary.copy(behind);
 
   const next = regions.map(({ offset }) => offset);
   let used: Mempool = pool;
@@ -239,6 +244,9 @@ export function createRig(mbufCount = 600) {
     guest,
     pool,
     arena,
+    arenaBytes,
+    /** Where in the arena the guest's regions lie. */
+    regions,
     rxQueue,
     txQueue,
     burst,
@@ -333,13 +341,24 @@ export function createRig(mbufCount = 600) {
     get,
     set,
 
-    /** Throws if a byte around the guest's regions was written, an mbuf is missing, or a lock was left. */
+    /**
+     * Throws if a byte around the guest's regions or behind a queue's record was written, a position is none, an mbuf is missing,
+     * or a lock was left.
+     */
     check(): void {
       for (const at of canaries) {
         if (arenaBuffer.compare(canary, 0, CANARY_BYTES, at, at + CANARY_BYTES) !== 0)
           throw new Error('a canary is dead');
       }
-      for (const queue of [rxQueue, txQueue]) if (get(queue, QUEUE_LOCK) !== 0) throw new Error('a lock was left');
+      if (behindQueues.some((behind) => !behind.equals(canary))) throw new Error('written behind the queue record');
+      for (const queue of [rxQueue, txQueue]) {
+        if (get(queue, QUEUE_LOCK) !== 0) throw new Error('a lock was left');
+        const [avail, taken] = [get(queue, QUEUE_LAST_AVAIL), get(queue, QUEUE_LAST_USED)];
+        // Packed: an index in bits 0-14, the wrap counter in bit 15. Between bursts the device has given back all that it took.
+        const index = booted.layout === 'packed' ? avail & 0x7fff : 0;
+        if (avail !== taken || avail > 0xffff || index >= get(queue, QUEUE_VQ_SIZE))
+          throw new Error(`positions ${avail} and ${taken} in a ring of ${get(queue, QUEUE_VQ_SIZE)}`);
+      }
       const missing = used.inUseCount + (used === pool ? 0 : pool.inUseCount);
       if (missing !== 0) throw new Error(`${missing} mbufs are missing`);
     },
