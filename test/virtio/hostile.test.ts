@@ -1,6 +1,13 @@
 /** The hostile guest of HOSTILE-INPUTS, rows G1 to G10, G13, G17, G19 to G21, split and packed, at the rings themselves. */
 import t from 'tap';
-import { QUEUE_DESC, QUEUE_LAST_AVAIL, QUEUE_RUN, QUEUE_WALKED, RUN_DISCARD } from '../../assembly/layout.js';
+import {
+  QUEUE_DESC,
+  QUEUE_LAST_AVAIL,
+  QUEUE_NO_MBUF,
+  QUEUE_RUN,
+  QUEUE_WALKED,
+  RUN_DISCARD,
+} from '../../assembly/layout.js';
 import { Mempool } from '../../src/mempool.js';
 import { PackedRing } from '../support/packed-ring.js';
 import { SplitRing } from '../support/split-ring.js';
@@ -480,13 +487,26 @@ for (const layout of LAYOUTS) {
       const held = times(6, () => pool.alloc());
       for (let i = 0; i < 8; i++) large(tx, 100 + i);
       tx.publish();
-      t.equal(rig.receive().length, 0);
+      const position = rig.get(rig.rxQueue, QUEUE_LAST_AVAIL);
+      for (let i = 1; i <= 3; i++) {
+        t.equal(rig.receive().length, 0);
+        t.equal(rig.counter(rig.rxQueue, QUEUE_NO_MBUF), i, 'each time is counted');
+      }
       t.notOk(tx.hasUsed, 'nothing is used');
+      t.equal(rig.get(rig.rxQueue, QUEUE_LAST_AVAIL), position, 'nor taken');
+      t.equal(rig.stopped(rig.rxQueue), undefined);
       rig.wasm.mbufFree(held.pop()!, rig.lcoreId);
-      t.equal(rig.receive().length, 1, 'one mbuf, one packet');
+      const lengths = rig.receive().map((frame) => frame.length);
+      t.same(lengths, [100], 'one mbuf, one packet, the first');
+      t.equal(rig.counter(rig.rxQueue, QUEUE_NO_MBUF), 4, 'the burst asked for more');
+      t.equal(rig.receive(1).length, 1, 'a burst of one asks for no more than there is');
+      t.equal(rig.counter(rig.rxQueue, QUEUE_NO_MBUF), 4);
       for (const mbuf of held) rig.wasm.mbufFree(mbuf, rig.lcoreId);
-      t.equal(rig.receiveAll().length, 7);
+      lengths.push(101, ...rig.receiveAll().map((frame) => frame.length));
+      t.same(lengths, [100, 101, 102, 103, 104, 105, 106, 107], 'nothing is lost, nothing twice');
       t.same(rig.drops(rig.rxQueue), {});
+      while (tx.takeUsed());
+      t.equal(tx.inFlight, 0, 'every descriptor came back');
       rig.checkPool();
     });
     t.test('longer than any frame', async (t) => {
