@@ -51,7 +51,9 @@ function wantsToHear(queue: usize, event: usize, now: u32): bool {
   const wish = atomic.load<u32>(event);
   const flags = (wish >> 16) & 3;
   let wanted = flags != EVENT_DISABLE;
-  if (flags == EVENT_DESC && load<u32>(queue, QUEUE_SIGNALLED_VALID) == RING_SIGNALLED) {
+  // Without an event index DESC is reserved: who says it may be waiting for any entry, and is told of each.
+  const eventIdx = (load<u32>(queue, QUEUE_VQ_FLAGS) & VQ_EVENT_IDX) != 0;
+  if (flags == EVENT_DESC && eventIdx && load<u32>(queue, QUEUE_SIGNALLED_VALID) == RING_SIGNALLED) {
     wanted = packedNeedEvent(wish & 0xffff, now, load<u32>(queue, QUEUE_SIGNALLED), load<u32>(queue, QUEUE_VQ_SIZE));
   }
   store<u32>(queue, now, QUEUE_SIGNALLED);

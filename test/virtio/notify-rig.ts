@@ -179,6 +179,11 @@ export class NotifyRing {
     } else u16[this.#avail >>> 1] = position === 'never' ? 1 : 0;
   }
 
+  /** Any word of memory. */
+  write32(address: number, value: number): void {
+    this.#eal.memory.u32[address >>> 2] = value;
+  }
+
   /** Address of the word that `wish` writes. */
   get wishAddress(): number {
     return this.options.packed ? this.#avail : (this.#avail + 4 + this.options.size * 2) & ~3;

@@ -55,6 +55,23 @@ t.test('without an event index: as the flags say', async (t) => {
   }
 });
 
+t.test('packed, without an event index: flags that are reserved then ask for every notification', async (t) => {
+  const lab = await openNotifyLab(t);
+  const ring = lab.ring({ packed: true, size: 16, eventIdx: false });
+  let bursts = 0;
+  // Section 2.8.10: 2 (DESC) only with the event index, 3 never. A driver that says so may be waiting for any entry.
+  for (const flags of [2, 3]) {
+    for (const offWrap of [0, 1, 7, 0x8000, 0x8007, 0xffff]) {
+      for (let i = 0; i < 20; i++) {
+        ring.write32(ring.wishAddress, (flags << 16) | offWrap);
+        ring.pass(3);
+        bursts++;
+      }
+    }
+  }
+  t.same(ring.counts(), { sent: bursts, suppressed: 0, postponed: 0 });
+});
+
 t.test('a ring that has just started is told of its first entries, whatever the event index says', async (t) => {
   const lab = await openNotifyLab(t);
   const ring = lab.ring({ packed: false, size: 16, eventIdx: true });
