@@ -41,16 +41,17 @@ export function stopQueue(queue: usize, cause: u32): void {
 export function countBurst(queue: usize, packets: u32, bytes: u64): void {
   store<u64>(queue, load<u64>(queue, QUEUE_PACKETS) + packets, QUEUE_PACKETS);
   store<u64>(queue, load<u64>(queue, QUEUE_BYTES) + bytes, QUEUE_BYTES);
-  countBurstSize(queue, packets);
+  countBurstSize(queue, packets, 1);
 }
 
+/** A burst of `packets` packets, at least one; or takes it back (`one` = -1). */
 // @ts-ignore: decorator
 @inline
-function countBurstSize(queue: usize, packets: u32): void {
-  store<u64>(queue, load<u64>(queue, QUEUE_BURSTS) + 1, QUEUE_BURSTS);
+export function countBurstSize(queue: usize, packets: u32, one: u64): void {
+  store<u64>(queue, load<u64>(queue, QUEUE_BURSTS) + one, QUEUE_BURSTS);
   // 2^n to 2^(n+1) - 1 packets; the last bin has all above
   const bin = queue + (min<u32>(31 - clz<u32>(packets), BURST_BIN_COUNT - 1) << 3);
-  store<u64>(bin, load<u64>(bin, QUEUE_BURST_BINS) + 1, QUEUE_BURST_BINS);
+  store<u64>(bin, load<u64>(bin, QUEUE_BURST_BINS) + one, QUEUE_BURST_BINS);
 }
 
 /** The frame length that `mixFrame` compares with. */
@@ -71,12 +72,12 @@ export function mixFrame(mix: u32, expected: u32, frameLen: u32, data: usize): u
 export const MIXED: u32 = 0x8000_0000;
 
 /**
- * A burst that took the first `count` packets at `burst`, perhaps none, of which those before `from` are counted already.
- * `mix` is mixFrame's over the others, or over more.
+ * A burst that took the first `count` packets at `burst`, perhaps none, of which those before `from` are counted already: `lost` of
+ * these were dropped. `mix` is mixFrame's over the others, or over more.
  */
 // @ts-ignore: decorator
 @inline
-export function countFrames(queue: usize, burst: usize, from: u32, count: u32, expected: u32, mix: u32): void {
+export function countFrames(queue: usize, burst: usize, from: u32, count: u32, expected: u32, mix: u32, lost: u32 = 0): void {
   if (count == 0) return;
   const frames = count - from;
   if (mix == 0) {
@@ -85,7 +86,7 @@ export function countFrames(queue: usize, burst: usize, from: u32, count: u32, e
     const bin = queue + sizeBin(expected);
     store<u64>(bin, load<u64>(bin, QUEUE_SIZE_BINS) + frames, QUEUE_SIZE_BINS);
   } else countEach(queue, burst + (from << 2), frames, 1);
-  countBurstSize(queue, count);
+  if (count != lost) countBurstSize(queue, count - lost, 1);
 }
 
 /** Counts frames one by one, but no burst; or takes them back (`one` = -1). Places in the burst that hold 0 are passed over. */

@@ -13,7 +13,7 @@ import {
 } from '../layout';
 import { mbufFreeBulk } from '../mem/mbuf';
 import { rxOffload } from '../net/rx-offload';
-import { countEach } from '../stats';
+import { countBurstSize, countEach } from '../stats';
 import { packedDequeue } from '../virtio/packed-dequeue';
 import { armPackedDevice, disarmPacked, hasPackedAvail, startPackedRing } from '../virtio/packed-notify';
 import { splitDequeue } from '../virtio/split-dequeue';
@@ -39,6 +39,7 @@ function discard(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
   const counter = queue + (DROP_DISABLED << 3);
   store<u64>(counter, load<u64>(counter, QUEUE_DROPS) + count, QUEUE_DROPS);
   countEach(queue, burst, count, -1);
+  countBurstSize(queue, count, -1);
   mbufFreeBulk(burst, count, lcoreId);
   return 0;
 }

@@ -53,6 +53,7 @@ export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u
   const expected = expectedLen(queue);
   let mix: u32 = 0;
   let from: u32 = 0; // the first frame that is not counted yet
+  let lost: u32 = 0; // dropped of those before it
   let walked: u32 = 0;
   let given: u32 = 0; // chains noted as used
   walkBegin(queue);
@@ -89,6 +90,7 @@ export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u
     }
     if (outcome == SCATTER_NO_ROOM) {
       countDrop(queue, DROP_NO_ROOM);
+      lost++;
       countEach(queue, burst + (from << 2), sent - from, 1);
       from = ++sent;
     } else {
@@ -110,7 +112,7 @@ export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u
 
   // The packets are freed before anything is published: meanwhile the last frames reach the guest's cache lines.
   if (sent != 0) {
-    countFrames(queue, burst, from, sent, expected, mix);
+    countFrames(queue, burst, from, sent, expected, mix, lost);
     mbufFreeBulk(burst, sent, lcoreId);
   }
   if (walked != 0) {

@@ -63,6 +63,7 @@ export function splitEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u3
   const expected = expectedLen(queue);
   let mix: u32 = 0;
   let from: u32 = 0; // the first frame that is not counted yet
+  let lost: u32 = 0; // dropped of those before it
   let taken: u32 = 0;
   walkBegin(queue);
   while (sent < count && taken < free && taken < MAX_NOTES) {
@@ -100,6 +101,7 @@ export function splitEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u3
       break; // every buffer that is there would not do: wait for more
     } else if (chains == NO_ROOM) {
       countDrop(queue, DROP_NO_ROOM);
+      lost++;
       countEach(queue, burst + (from << 2), sent - from, 1);
       from = ++sent;
     } else {
@@ -112,7 +114,7 @@ export function splitEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u3
 
   // The packets are freed before anything is published: meanwhile the last frames reach the guest's cache lines.
   if (sent != 0) {
-    countFrames(queue, burst, from, sent, expected, mix);
+    countFrames(queue, burst, from, sent, expected, mix, lost);
     mbufFreeBulk(burst, sent, lcoreId);
   }
   if (taken != 0) {
