@@ -184,3 +184,36 @@ for (const layout of LAYOUTS) {
     }
   }
 }
+
+t.test('G16, G19 packed: a burst is one lap at the most, whatever becomes of what it has taken already', async (t) => {
+  const cases: readonly (readonly [string, 'tx' | 'rx', readonly number[], boolean])[] = [
+    ['two buffers left for a packet that takes three', 'rx', [...Array<number>(RING - 2).fill(60), 200], false],
+    ['more packets than buffers', 'rx', Array<number>(RING + 1).fill(60), false],
+    ['a lap of single packets', 'tx', [], false],
+    ['a lap of chains', 'tx', [], true],
+  ];
+  for (const [title, direction, lengths, chained] of cases) {
+    const write = direction === 'rx' ? WRITE : 0;
+    const runs = interleave(traced, () => {
+      const ring = rig.boot({ layout: 'packed', ringSize: RING, mergeable: true })[direction];
+      const buffers = Array.from({ length: RING }, () => guest.allocate(100));
+      buffers.forEach((offset, i) => {
+        guest.u8.fill(i, offset, offset + 100);
+        guest.u8.fill(0, offset, offset + HDR);
+        put('packed', ring, ring.desc, i, { offset, length: 100 }, write | (chained && i % 2 === 0 ? NEXT : 0), i);
+      });
+      // The first descriptors become available again, for the next lap, before the burst has given them back. The second one of a
+      // chain has no state of its own.
+      const found = (chained ? [0] : [0, 1]).map((i): Word => {
+        const offset = ring.desc + 16 * i + 14;
+        return { name: `flags ${i}`, offset, bytes: 2, values: [guest.u16[offset >>> 1]!, write | 0x8000] };
+      });
+      if (direction === 'tx') return { words: found, act: () => receiveOutcome(rig, ring) };
+      const frames = lengths.map((length, i) => frameOf(i, length));
+      // What stands in buffers that are not given back does not count.
+      const filled = buffers.slice(0, RING - 2).map((offset) => [offset, 100] as const);
+      return { words: found, act: () => sendOutcome(rig, ring, frames, HDR, filled) };
+    });
+    t.ok(runs > 4, `${title}: ${runs} runs`);
+  }
+});

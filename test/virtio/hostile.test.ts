@@ -3,6 +3,7 @@ import t from 'tap';
 import {
   QUEUE_DESC,
   QUEUE_LAST_AVAIL,
+  QUEUE_LAST_USED,
   QUEUE_NO_MBUF,
   QUEUE_RUN,
   QUEUE_WALKED,
@@ -641,5 +642,40 @@ t.test('G19 packed: state bits that contradict', async (t) => {
     t.equal(rig.stopped(rig.rxQueue), 'chain', 'more than the ring has');
     t.equal(rig.receive(64).length, 0, 'then nothing');
     rig.checkPool();
+  });
+  t.test('the same where packets go out', async (t) => {
+    const { rx } = rig.boot(boot);
+    const buffer = guest.guestAddress(guest.allocate(2048));
+    for (let i = 0; i < RING; i++) {
+      const last = i >= RING - 2;
+      rx.writeDesc(rx.desc, i, buffer, last ? 40 : 2048, i, 0x80 | WRITE | (last ? NEXT : 0));
+    }
+    t.equal(rig.send(...times(RING, () => rig.packet(frameOf(1, 60)))), RING - 2, 'those before it');
+    t.equal(rig.stopped(rig.txQueue), 'chain', 'more than the ring has');
+    rig.checkPool();
+  });
+  t.test('in each lap only what that lap makes available', async (t) => {
+    for (const lap of [0, 1, 2, 3]) {
+      const [now, other] = lap % 2 === 0 ? [0x80, 0x8000] : [0x8000, 0x80];
+      for (const lie of [other, 0, 0x8080]) {
+        const { tx, rx } = rig.boot(boot);
+        for (const queue of [rig.rxQueue, rig.txQueue]) {
+          const position = lap % 2 === 0 ? 0x8000 : 0;
+          rig.set(queue, [
+            [QUEUE_LAST_AVAIL, position],
+            [QUEUE_LAST_USED, position],
+          ]);
+        }
+        for (let i = 0; i < RING; i++) {
+          const state = i < 2 || i > 2 ? now : lie;
+          tx.writeDesc(tx.desc, i, whole(), WHOLE, i, state);
+          rx.writeDesc(rx.desc, i, guest.guestAddress(guest.allocate(2048)), 2048, i, state | WRITE);
+        }
+        t.equal(rig.receive(64).length, 2, `lap ${lap}: the two before it`);
+        t.equal(rig.send(...times(4, () => rig.packet(frameOf(1, 60)))), 2, `lap ${lap}: the two before it`);
+        t.equal(rig.receive(64).length, 0);
+        rig.checkPool();
+      }
+    }
   });
 });

@@ -67,6 +67,18 @@ for (const layout of LAYOUTS) {
     },
   );
 
+  t.test(`${layout}: a packet of one chain more than there may be is dropped`, async (t) => {
+    const { rx } = rig.boot(boot);
+    post(rx, 2 * MAX_CHAINS, 200);
+    rx.publish();
+    const length = 200 * MAX_CHAINS - HDR + 1;
+    const cuts = times(Math.floor(length / 2000), (i) => 2000 * (i + 1));
+    t.equal(rig.send(rig.packet(frameOf(1, length), cuts)), 1);
+    t.same(rig.drops(rig.txQueue), { no_room: 1 });
+    t.equal(given(), 0, 'its buffers stay');
+    rig.checkPool();
+  });
+
   t.test(`${layout}: plain buffers behind bad ones`, async (t) => {
     const { rx } = rig.boot(boot);
     const bad = MAX_NOTES - MAX_CHAINS;
