@@ -217,3 +217,38 @@ t.test('G16, G19 packed: a burst is one lap at the most, whatever becomes of wha
     t.ok(runs > 4, `${title}: ${runs} runs`);
   }
 });
+
+for (const layout of LAYOUTS) {
+  t.test(`G18 ${layout}: where the guest wants to hear of it, changed at each read`, async (t) => {
+    const outcomes = new Set<string>();
+    const runs = interleave(traced, () => {
+      const { tx } = rig.boot({ layout, ringSize: RING, eventIdx: true });
+      const offset = guest.allocate(HDR + FRAME);
+      guest.u8.fill(0, offset, offset + HDR);
+      const offer = (first: number) => {
+        for (const i of [first, first + 1]) put(layout, tx, tx.desc, i, { offset, length: HDR + FRAME }, 0, i);
+        publish(
+          rig,
+          tx,
+          Array.from({ length: first + 2 }, (_, i) => i),
+        );
+      };
+      // The first burst of a ring is always told of.
+      offer(0);
+      if (rig.receive().length !== 2) throw new Error('not received');
+      offer(2);
+      // DESC at an entry of the burst and at none; whatever stands beside ENABLE and DISABLE.
+      const word: Word =
+        layout === 'packed'
+          ? { name: 'event', offset: tx.avail, bytes: 4, values: [0x2_8003, 0x2_8009, 0x8009, 0x1_8003] }
+          : { name: 'used_event', offset: tx.avail + 4 + 2 * RING, bytes: 2, values: [3, 9, 0xffff] };
+      const act = () => {
+        const outcome = receiveOutcome(rig, tx);
+        outcomes.add(outcome);
+        return outcome;
+      };
+      return { words: [word], act };
+    });
+    t.equal(outcomes.size, 2, `told or not: ${runs} runs`);
+  });
+}
