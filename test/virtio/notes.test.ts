@@ -1,6 +1,7 @@
 /**
- * A burst takes or gives back MAX_NOTES chains at the most: its notes end where the queue's record ends, and the rig's canaries
- * stand behind it. Rows G14 and G16 of HOSTILE-INPUTS.
+ * One call takes or gives back MAX_NOTES chains at the most: its notes end where the queue's record ends, and the rig's canaries
+ * stand behind it. A burst goes on in a second and a third call on a ring that holds so many (assembly/pmd/send.ts). Rows G14 and
+ * G16 of HOSTILE-INPUTS.
  */
 import t from 'tap';
 import { MAX_CHAINS, MAX_NOTES, QUEUE_LAST_USED } from '../../assembly/layout.js';
@@ -31,8 +32,8 @@ for (const layout of LAYOUTS) {
     rx.publish();
     const packets = times(BURST, (i) => rig.packet(frameOf(i, 100 * chains - HDR)));
     const sent = rig.send(...packets);
-    t.equal(given(), chains * sent, 'only whole packets');
-    t.ok(given() <= MAX_NOTES && given() > MAX_NOTES - MAX_CHAINS - chains, `${given()} chains`);
+    t.equal(sent, BURST);
+    t.equal(given(), chains * BURST, 'more than one call notes');
     rig.checkPool();
     t.equal(rig.send(...times(100, (i) => rig.packet(frameOf(i, 100 * chains - HDR)))), 100, 'the next burst goes on');
     rig.checkPool();
@@ -52,15 +53,8 @@ for (const layout of LAYOUTS) {
             frameOf(1, length),
             times(Math.floor(length / 2000), (i) => 2000 * (i + 1)),
           );
-        let sent = 0;
-        let bursts = 0;
-        while (sent === 0 && bursts++ < 10) {
-          const before = given();
-          sent = rig.send(packet());
-          if (given() - before > MAX_NOTES) throw new Error(`${given() - before} chains in one burst`);
-          rig.checkPool();
-        }
-        t.equal(sent, 1, `${bad} bad buffers`);
+        t.equal(rig.send(packet()), 1, `${bad} bad buffers`);
+        rig.checkPool();
         t.same(rig.drops(rig.txQueue), { rx_buffer: bad });
         t.equal(given(), bad + MAX_CHAINS);
       }
@@ -86,10 +80,8 @@ for (const layout of LAYOUTS) {
     post(rx, BURST, 200);
     rx.publish();
     const sent = rig.send(...times(BURST, () => rig.packet(frameOf(1, 100))));
-    t.equal(given(), MAX_NOTES, 'all notes are used');
-    t.equal(sent, MAX_CHAINS);
-    rig.checkPool();
-    t.equal(rig.send(...times(BURST, () => rig.packet(frameOf(1, 100)))), BURST - MAX_CHAINS);
+    t.equal(given(), bad + BURST, 'more than one call notes');
+    t.equal(sent, BURST);
     rig.checkPool();
   });
 
