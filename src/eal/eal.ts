@@ -19,6 +19,7 @@ import { loadOs } from '../os/index.js';
 import type { Os } from '../os/types.js';
 import type { MemzoneContext } from './context.js';
 import type { WasmExports } from './exports.js';
+import { IdleLimit } from './idle-limit.js';
 import { MainBackend, WorkerBackend } from './lcore-backend.js';
 import { flushAll, lcoreAddress, wakeLcore } from './lcore-loop.js';
 import { Lcore, type LcoreOwner } from './lcores.js';
@@ -36,7 +37,7 @@ export interface EalOptions {
   readonly lcores?: readonly (number | { readonly id: number; readonly cpu?: number })[];
   /** Never sleep: lcores poll on when there is nothing to do. */
   readonly poll?: boolean;
-  /** Empty polls in a row after which a lcore sleeps. */
+  /** Empty polls in a row after which a lcore sleeps, at the most: after a long sleep it takes fewer (default 2048). */
   readonly idlePolls?: number;
   /** Use the module that was built with assertions. */
   readonly debugModule?: boolean;
@@ -278,7 +279,7 @@ export class Eal implements MemzoneContext {
       const cpus = cpu === undefined ? this.controlCpus : [cpu];
       const { module, sharedMemory } = this;
       const backend = isMain
-        ? new MainBackend({ memory, wasm, os, lcoreId: id, pollMode, idlePolls })
+        ? new MainBackend({ memory, wasm, os, lcoreId: id, pollMode, idleLimit: new IdleLimit(idlePolls) })
         : new WorkerBackend({
             module,
             sharedMemory,

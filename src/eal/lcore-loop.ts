@@ -27,6 +27,7 @@ import type { Os } from '../os/types.js';
 import { nowMs, nowUs } from './clock.js';
 import type { MemContext } from './context.js';
 import type { WasmExports } from './exports.js';
+import type { IdleLimit } from './idle-limit.js';
 import type { HostMemory } from './memory.js';
 import { releaseLocksOf } from './queue-lock.js';
 
@@ -35,8 +36,8 @@ export interface LcoreThread extends MemContext {
   readonly os: Os | undefined;
   /** Never sleep: `--poll`. */
   readonly pollMode: boolean;
-  /** Empty polls in a row after which the lcore goes to sleep. */
-  readonly idlePolls: number;
+  /** When the lcore goes to sleep; a thread that does not sleep leaves it as it is. */
+  readonly idleLimit: IdleLimit;
 }
 
 /** One poll of a user's packet function: returns how many packets it handled, 0 when there was nothing to do. */
@@ -104,11 +105,9 @@ export function flushAll(wasm: WasmExports, lcoreId: number): void {
 
 /** Polls the streams that LCORE_STREAMS names, inside Wasm. Wasm counts LCORE_POLLS and LCORE_BUSY_POLLS. */
 export function streamPoller(thread: LcoreThread): Poller {
-  const { wasm, lcoreId } = thread;
-  const idlePolls = thread.pollMode ? 0 : thread.idlePolls;
-  // a call must be able to reach `idlePolls`: Wasm counts them anew in each call
-  const rounds = Math.max(ROUNDS_PER_CALL, idlePolls);
+  const { wasm, lcoreId, pollMode, idleLimit } = thread;
   const poll = (maxPolls: number, now: number): number => {
+    const idlePolls = pollMode ? 0 : idleLimit.polls;
     try {
       return wasm.lcoreRun(lcoreId, maxPolls, idlePolls, now, nowUs());
     } catch (error) {
@@ -120,7 +119,8 @@ export function streamPoller(thread: LcoreThread): Poller {
     run(budgetMs) {
       const start = nowMs();
       for (let now = start; ; ) {
-        const answer = poll(rounds, now);
+        // a call must be able to be idle: Wasm counts anew in each
+        const answer = poll(Math.max(ROUNDS_PER_CALL, idleLimit.polls), now);
         if (answer === RUN_STOPPED) return 'stopped';
         if (answer === RUN_IDLE) return stopRequested(thread.memory, lcoreId) ? 'stopped' : 'idle';
         now = nowMs();
@@ -144,10 +144,10 @@ export function functionPoller(thread: LcoreThread, poll: PollFunction): Poller 
   const { memory, wasm, lcoreId } = thread;
   const lcore = lcoreAddress(lcoreId);
   const owed = (lcore + LCORE_OWED_COUNT) >>> 2;
-  const idleLimit = thread.pollMode ? Number.POSITIVE_INFINITY : thread.idlePolls;
   let idle = 0;
   let checked = false;
   const pollOften = (): boolean => {
+    const idleLimit = thread.pollMode ? Number.POSITIVE_INFINITY : thread.idleLimit.polls;
     let polls = 0;
     let busy = 0;
     while (polls < POLLS_PER_LOOK && idle < idleLimit) {
@@ -220,7 +220,7 @@ export class Sleeper {
    * what has to be tidied up after one: `look` comes first.
    */
   sleep(look: () => void, timeoutMs = SLEEP_LIMIT_MS): 'busy' | 'woken' | 'timeout' {
-    const { memory, wasm, os, lcoreId } = this.#thread;
+    const { memory, wasm, os, lcoreId, idleLimit } = this.#thread;
     const { i32, u32 } = memory;
     const sleeping = (this.#lcore + LCORE_SLEEPING) >>> 2;
     const wakeWord = (this.#lcore + LCORE_WAKE_WORD) >>> 2;
@@ -229,7 +229,11 @@ export class Sleeper {
     const word = Atomics.load(i32, wakeWord);
     Atomics.store(u32, sleeping, os ? LCORE_SLEEP_POLL : LCORE_SLEEP_FUTEX);
     try {
-      if (stopRequested(memory, lcoreId) || wasm.lcoreArm(lcoreId) !== 0) return 'busy';
+      if (stopRequested(memory, lcoreId) || wasm.lcoreArm(lcoreId) !== 0) {
+        idleLimit.slept(0);
+        return 'busy';
+      }
+      const since = nowUs();
       let woken = true;
       try {
         // LCORE_SLEEPS is also the epoch by which replaceKickFd sees that a sleep is over
@@ -240,6 +244,7 @@ export class Sleeper {
       } finally {
         wasm.lcoreDisarm(lcoreId);
       }
+      idleLimit.slept((nowUs() - since) >>> 0);
       if (woken) addCounter(memory, this.#lcore + LCORE_WAKEUPS, 1);
       return woken ? 'woken' : 'timeout';
     } finally {

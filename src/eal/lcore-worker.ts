@@ -5,6 +5,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { LCORE_SLEEP_NONE, LCORE_SLEEPING, LCORE_STATE, LCORE_STATE_DEAD } from '../../assembly/layout.js';
 import { loadOs } from '../os/index.js';
+import { IdleLimit } from './idle-limit.js';
 import { type Job, runJob } from './lcore-job.js';
 import { type LcoreThread, lcoreAddress, Sleeper } from './lcore-loop.js';
 import { hostMemory } from './memory.js';
@@ -51,8 +52,9 @@ function start(data: LcoreWorkerData): void {
   if (!data.pollMode) os?.useShortSlices();
   const memory = hostMemory(data.sharedMemory, data.endAddress);
   const wasm = instantiate(data.module, data.sharedMemory, os ? (fd) => (os.signal(fd) ? 0 : 1) : () => 0);
-  const { pollMode, idlePolls } = data;
-  const thread: LcoreThread = { memory, wasm, os, lcoreId, pollMode, idlePolls };
+  const { pollMode } = data;
+  const idleLimit = new IdleLimit(data.idlePolls);
+  const thread: LcoreThread = { memory, wasm, os, lcoreId, pollMode, idleLimit };
   const sleeper = new Sleeper(thread);
   const habits = { sliceMs: SLICE_MS, idle: (look: () => void) => void sleeper.sleep(look) };
 

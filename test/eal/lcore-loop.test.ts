@@ -20,6 +20,7 @@ import {
   RUN_STOPPED,
 } from '../../assembly/layout.js';
 import type { WasmExports } from '../../src/eal/exports.js';
+import { IdleLimit } from '../../src/eal/idle-limit.js';
 import { runJob } from '../../src/eal/lcore-job.js';
 import { functionPoller, type LcoreThread, Sleeper, streamPoller, wakeLcore } from '../../src/eal/lcore-loop.js';
 import { hostMemory, readCounter } from '../../src/eal/memory.js';
@@ -44,7 +45,7 @@ function fakeThread(wasm: Partial<WasmExports>, os?: Os, options: Partial<LcoreT
     os,
     lcoreId: ID,
     pollMode: false,
-    idlePolls: 10,
+    idleLimit: new IdleLimit(10),
     ...options,
   };
 }
@@ -215,7 +216,7 @@ for (const mode of ['futex', 'poll'] as const) {
         const wasm = { lcoreArm: () => 0, lcoreDisarm() {} };
         const os = ${mode === 'poll'} ? loadOs().os : undefined;
         const memory = hostMemory({ buffer: workerData }, ${END});
-        const sleeper = new Sleeper({ memory, wasm, os, lcoreId: ${ID}, pollMode: false, idlePolls: 1 });
+        const sleeper = new Sleeper({ memory, wasm, os, lcoreId: ${ID}, pollMode: false, idleLimit: { slept() {} } });
         parentPort.postMessage(sleeper.sleep(() => {}, 60000));
       })();`,
       { eval: true, workerData: memory.buffer },
