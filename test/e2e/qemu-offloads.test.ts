@@ -314,12 +314,22 @@ t.test('offloads between two guests', { timeout: 280_000 }, async (t) => {
     const { net, deviceA, deviceB } = QUEUE_PAIR;
     await a.reaches(address('IPv4', net, 2));
     await a.must(`iperf3 -c ${address('IPv4', net, 2)} -P 4 -t 8 -i 0 >/tmp/iperf.txt 2>&1 &`);
+    const beforeChanges = network.position;
     for (const combined of [1, 2, 1, 2]) {
       await new Promise((resolve) => setTimeout(resolve, 500));
       await b.must(`ethtool -L ${deviceB} combined ${combined}`);
       await a.must(`ethtool -L ${deviceA} combined ${combined}`);
       const shown = await b.must(`ethtool -l ${deviceB} | tail -1`);
       t.match(shown, new RegExp(`Combined:\\s+${combined}`), `combined ${combined} in traffic`);
+    }
+    for (const port of [NICS_A.indexOf(QUEUES), NICS_A.length + NICS_B.indexOf(QUEUES)]) {
+      for (const state of ['enabled', 'disabled']) {
+        const line = new RegExp(`port ${port} .*: queue pair 1 ${state}`);
+        t.ok(
+          await network.waitFor(line, RUN_MS, beforeChanges),
+          `the switch says that port ${port}'s second pair is ${state}`,
+        );
+      }
     }
     await a.must('until grep -q "iperf Done" /tmp/iperf.txt; do sleep 0.2; done', { timeoutMs: RUN_MS });
     t.match(await a.must('cat /tmp/iperf.txt'), /SUM.*receiver/, 'iperf3 went on to its end');
