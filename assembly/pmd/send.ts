@@ -27,6 +27,7 @@ import { packedDriverSend, packedDriverSendInOrder } from '../virtio/packed-driv
 import { packedEnqueue } from '../virtio/packed-enqueue';
 import { splitDriverSend, splitDriverSendInOrder } from '../virtio/split-driver-send';
 import { splitEnqueue } from '../virtio/split-enqueue';
+import { walkedEnough } from '../virtio/walk';
 
 // @ts-ignore: decorator
 @inline
@@ -64,12 +65,12 @@ export function driverSend(lcoreId: u32, queue: usize, burst: usize, count: u32)
 
 /**
  * Goes on after the first `sent` packets of `burst`; sent < count. Returns how many are sent then: the rest found the ring
- * full, and is counted. The caller holds the queue's lock.
+ * full, or a guest that has made the burst work enough, and is counted. The caller holds the queue's lock.
  */
 export function sendRest(lcoreId: u32, queue: usize, burst: usize, sent: u32, count: u32): u32 {
   // What one call notes does not fill a large ring: it has not found the ring full before it has been asked as often.
   let again = load<u32>(queue, QUEUE_VQ_SIZE) / (MAX_NOTES - MAX_CHAINS);
-  while (sent < count && load<u32>(queue, QUEUE_RUN) == RUN_ON) {
+  while (sent < count && load<u32>(queue, QUEUE_RUN) == RUN_ON && !walkedEnough(queue, count)) {
     const mbuf = load<u32>(burst + (sent << 2));
     if (fits(queue, mbuf)) {
       if (again-- == 0) break;

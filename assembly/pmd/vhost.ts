@@ -18,6 +18,7 @@ import { packedDequeue } from '../virtio/packed-dequeue';
 import { armPackedDevice, disarmPacked, hasPackedAvail, startPackedRing } from '../virtio/packed-notify';
 import { splitDequeue } from '../virtio/split-dequeue';
 import { armDevice, disarmDevice, hasAvail, isFresh, startDeviceRing } from '../virtio/split-notify';
+import { walkBegin } from '../virtio/walk';
 import { enterQueue, leaveQueue } from './lock';
 import { deviceSend, isPacked, sendRest } from './send';
 
@@ -47,6 +48,7 @@ function discard(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
 export function vhostTxBurst(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
   if (!enterQueue(queue, lcoreId)) return 0;
   if (isFresh(queue)) startRing(queue);
+  walkBegin(queue);
   let sent = deviceSend(lcoreId, queue, burst, count);
   if (sent < count) sent = sendRest(lcoreId, queue, burst, sent, count);
   leaveQueue(queue);

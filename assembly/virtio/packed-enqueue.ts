@@ -35,7 +35,7 @@ import { NOTE_HOST, noteAt } from './note';
 import { notifyPackedDriver } from './packed-notify';
 import { findPlain } from './packed-plain';
 import { scatterLeft } from './scatter';
-import { walkBegin, walkedEnough, walkWasted } from './walk';
+import { walkedEnough, walkWasted } from './walk';
 import { publishUsed } from './packed-used';
 import { packedScatter, SCATTER_BAD, SCATTER_ENDLESS, SCATTER_ID, SCATTER_NO_ROOM, SCATTER_WAIT } from './packed-scatter';
 
@@ -56,7 +56,6 @@ export function packedEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u
   let lost: u32 = 0; // dropped of those before it
   let walked: u32 = 0;
   let given: u32 = 0; // chains noted as used
-  walkBegin(queue);
   while (sent < count && walked < size && given < MAX_NOTES) {
     const plain = findPlain(queue, position, min(count - sent, min(size - walked, MAX_NOTES - given)), given, burst + (sent << 2));
     for (let i: u32 = 0; i < plain; i++) {

@@ -144,7 +144,7 @@ function send(lcoreId: u32, queue: usize, burst: usize, count: u32): u32 {
     const indirect = pieces > 1 && pieces <= maxTable;
     const needed: u32 = indirect ? 1 : pieces;
     if (needed > freeCount) {
-      if (needed <= mask) break;
+      if (needed <= mask + 1) break;
       countDrop(queue, DROP_TOO_LONG); // more segments than the ring has descriptors
       mbufFree(<u32>mbuf, lcoreId);
       store<u32>(burst + (sent << 2), 0);

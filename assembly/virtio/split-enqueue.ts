@@ -38,7 +38,7 @@ import { notifyDriver } from './split-notify';
 import { findSplit } from './split-plain';
 import { noteChain, publishUsed } from './split-used';
 import { enqueueChains, NO_BUFFERS, NO_ROOM } from './split-scatter';
-import { walkBegin, walkedEnough, walkWasted } from './walk';
+import { walkedEnough, walkWasted } from './walk';
 
 /**
  * Sends up to `count` packets of `burst`, and stops before one that the guest cannot take as it is; those taken are freed. The
@@ -65,7 +65,6 @@ export function splitEnqueue(lcoreId: u32, queue: usize, burst: usize, count: u3
   let from: u32 = 0; // the first frame that is not counted yet
   let lost: u32 = 0; // dropped of those before it
   let taken: u32 = 0;
-  walkBegin(queue);
   while (sent < count && taken < free && taken < MAX_NOTES) {
     const plain = findSplit(queue, lastAvail + taken, min(min(count - sent, free - taken), MAX_NOTES - taken), taken, burst + (sent << 2));
     for (let i: u32 = 0; i < plain; i++) {

@@ -1,7 +1,7 @@
 /**
  * How much a burst may do for a guest that makes it hard (hostile input G14): chains of empty descriptors, receive buffers of
- * a byte, a bad one behind many good ones. Descriptors beyond the plain case are counted; a burst that has walked too many ends
- * before its next packet and leaves the rest to the next one, so that others on the lcore have their turn.
+ * a byte, a bad one behind many good ones. Descriptors beyond the plain case are counted, over all calls of a burst; one that has
+ * walked too many ends before its next packet and leaves the rest to the next one, so that others on the lcore have their turn.
  */
 import { QUEUE_VQ_SIZE, QUEUE_WALKED, WALKS_PER_PACKET } from '../layout';
 

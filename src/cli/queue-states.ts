@@ -21,11 +21,12 @@ export function tellQueueStates(port: WatchedPort, tell: (text: string, stopped:
     for (const state of changed) told.set(keyOf(state), state.enabled);
     pending.clear();
     if (port.state === 'closed' || port.state === 'removed') return;
-    if (!port.link().up || port.info().maxRxQueues === 1) return;
+    if (!port.link().up || port.info().rxQueueCount === 1) return;
     for (const line of queueStateLines(changed)) tell(line, false);
   };
   port.on('queueState', (state) => {
     if (state.cause !== undefined) {
+      told.set(keyOf(state), false);
       tell(`${state.direction} queue ${state.queue} stopped: ${state.cause}`, true);
       return;
     }

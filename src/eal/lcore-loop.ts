@@ -233,24 +233,30 @@ export class Sleeper {
         idleLimit.slept(0);
         return 'busy';
       }
-      const since = nowUs();
       let woken = true;
       try {
         // LCORE_SLEEPS is also the epoch by which replaceKickFd sees that a sleep is over
         addCounter(memory, this.#lcore + LCORE_SLEEPS, 1);
-        if (Atomics.load(i32, wakeWord) === word) {
-          woken = os ? this.#poll(os, look, timeoutMs) : Atomics.wait(i32, wakeWord, word, timeoutMs) !== 'timed-out';
-        }
+        if (Atomics.load(i32, wakeWord) !== word) idleLimit.slept(0);
+        else woken = os ? this.#poll(os, look, timeoutMs) : this.#wait(word, timeoutMs);
       } finally {
         wasm.lcoreDisarm(lcoreId);
       }
-      idleLimit.slept((nowUs() - since) >>> 0);
       if (woken) addCounter(memory, this.#lcore + LCORE_WAKEUPS, 1);
       return woken ? 'woken' : 'timeout';
     } finally {
       Atomics.store(u32, sleeping, LCORE_SLEEP_NONE);
       Atomics.notify(i32, sleeping);
     }
+  }
+
+  /** Without an Os: on the wake-up word, until it is no longer `word`. */
+  #wait(word: number, timeoutMs: number): boolean {
+    const { memory, idleLimit } = this.#thread;
+    const since = nowUs();
+    const answer = Atomics.wait(memory.i32, (this.#lcore + LCORE_WAKE_WORD) >>> 2, word, timeoutMs);
+    idleLimit.slept((nowUs() - since) >>> 0);
+    return answer !== 'timed-out';
   }
 
   /** poll(2) over the wake-up eventfd and the kick descriptors; reads away what was signalled. */
@@ -267,8 +273,12 @@ export class Sleeper {
       fds[1 + i] = broken || queue === 0 ? -1 : Atomics.load(i32, (queue + QUEUE_KICK_FD) >>> 2);
     }
     this.#broken.clear();
-    if (os.poll(fds, 1 + count, this.#ready, timeoutMs) === 0) return false;
-    if (!stopRequested(this.#thread.memory, this.#thread.lcoreId)) look();
+    const since = nowUs();
+    const readyCount = os.poll(fds, 1 + count, this.#ready, timeoutMs);
+    const sleptUs = (nowUs() - since) >>> 0;
+    if (readyCount !== 0 && !stopRequested(this.#thread.memory, this.#thread.lcoreId)) look();
+    this.#thread.idleLimit.slept(sleptUs);
+    if (readyCount === 0) return false;
     if (this.#ready[0] !== 0) os.drain(fds[0]!);
     for (let i = 0; i < count; i++) {
       const queue = u32[queues + i]!;

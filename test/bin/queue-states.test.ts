@@ -33,7 +33,7 @@ class Port extends EventEmitter {
   }
 
   link = () => ({ up: this.up });
-  info = () => ({ maxRxQueues: this.pairs });
+  info = () => ({ rxQueueCount: this.pairs });
 
   /** What is said of these changes. */
   async after(...states: QueueState[]): Promise<string[]> {
@@ -49,6 +49,7 @@ t.test('what happens within a moment is one line; what did not change is none', 
   t.strictSame(await port.after(tx(1, false), rx(1, false)), ['queue pair 1 disabled'], 'ethtool -L eth0 combined 1');
   t.strictSame(await port.after(tx(1), rx(1), tx(1, false), rx(1, false)), [], 'as it was');
   t.strictSame(await port.after({ ...rx(0, false), cause: 'head' }), ['!rx queue 0 stopped: head']);
+  t.strictSame(await port.after(rx(0)), ['rx queue 0 enabled'], 'after a new start');
 });
 
 t.test('a link that goes down, a port with one pair, a port that was closed: no line', async (t) => {

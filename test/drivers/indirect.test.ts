@@ -152,6 +152,28 @@ t.test('a back end without, or a user who wants none: chains', async (t) => {
   }
 });
 
+t.test('a chain as long as the ring waits until the ring is empty; a longer one is dropped', async (t) => {
+  for (const packed of [0, 1]) {
+    const lab = await openLab(t, `packed_vq=${packed},indirect_desc=0,queue_size=32`);
+    const { burst, guest, host, make } = lab;
+    burst.handles[0] = make(1, 1, false).handle;
+    t.equal(guest.txBurst(0, burst, 1), 1);
+    const whole = make(32, 2, false).handle;
+    burst.handles[0] = whole;
+    t.equal(guest.txBurst(0, burst, 1), 0, 'one descriptor is with the back end');
+    t.equal(host.rxBurst(0, burst, 1), 1);
+    burst.free(0, 1);
+    burst.handles[0] = whole;
+    t.equal(guest.txBurst(0, burst, 1), 1);
+    t.equal(host.rxBurst(0, burst, 1), 1);
+    burst.free(0, 1);
+    burst.handles[0] = make(33, 3, false).handle;
+    t.equal(guest.txBurst(0, burst, 1), 1);
+    t.equal(guest.stats().oerrors, 1, 'no ring of this size takes it');
+    await lab.eal.cleanup();
+  }
+});
+
 t.test('more large packets fit the ring', async (t) => {
   const lab = await openLab(t, 'queue_size=32');
   for (let i = 0; i < 8; i++) lab.burst.handles[i] = lab.make(20, i, false).handle;

@@ -22,6 +22,10 @@ t.test("toeplitzHash: Microsoft's vectors", async (t) => {
   t.equal(hash(...source, ...destination, ...ports), 0x51ccc178);
   t.equal(hash(199, 92, 111, 2, 65, 69, 140, 83, 14230 >> 8, 14230 & 255, 4739 >> 8, 4739 & 255), 0xc626b0ea);
   t.equal(hash(), 0);
+  t.throws(() => toeplitzHash(new Uint8Array(15), new Uint8Array(12)), {
+    code: 'ERR_INVALID_ARGUMENT',
+    message: /takes 16 or more/,
+  });
 });
 
 /** A UDP packet of a flow, ready to be dissected by the oracle. */

@@ -3,7 +3,14 @@
  * nonsense. Work is counted (descriptors walked), never timed.
  */
 import t from 'tap';
-import { QUEUE_NOTIFIED, QUEUE_SUPPRESSED, QUEUE_WALKED, WALKS_PER_PACKET } from '../../assembly/layout.js';
+import {
+  MBUF_F_TX_VLAN,
+  MBUF_REFCNT,
+  QUEUE_NOTIFIED,
+  QUEUE_SUPPRESSED,
+  QUEUE_WALKED,
+  WALKS_PER_PACKET,
+} from '../../assembly/layout.js';
 import { PackedRing } from '../support/packed-ring.js';
 import { SplitRing } from '../support/split-ring.js';
 import { HDR, INDIRECT, NEXT, offer, packetBytes, table, WRITE } from './attack.js';
@@ -117,29 +124,51 @@ for (const layout of LAYOUTS) {
     rig.checkPool();
   });
 
-  for (const indirect of [false, true]) {
-    t.test(
-      `G14 ${layout}: one long chain that is too small for each packet${indirect ? ', a table' : ''}`,
-      async (t) => {
-        const { rx } = rig.boot({ layout, ringSize: RING });
-        const address = guest.guestAddress(guest.allocate(64));
-        const linked = !indirect || rx instanceof SplitRing;
-        const descs = Array.from({ length: RING }, (_, i) => ({
-          address,
-          length: i === 0 ? HDR : 0,
-          flags: WRITE | (linked && i < RING - 1 ? NEXT : 0),
-        }));
-        if (indirect) offer(rig, rx, { address: table(rig, rx, descs), length: 16 * RING, flags: INDIRECT });
-        else offer(rig, rx, ...descs);
-        rx.publish();
-        const count = 512;
-        rig.send(...Array.from({ length: count }, () => rig.packet(frameOf(1, 100))));
-        const walked = rig.get(rig.txQueue, QUEUE_WALKED);
-        t.ok(walked <= most(count), `${walked} descriptors for ${rig.drops(rig.txQueue).no_room} packets`);
-        t.ok(rig.drops(rig.txQueue).no_room! > 0 && rig.drops(rig.txQueue).no_room! < count);
+  for (const ringSize of [RING, 4096]) {
+    /** One chain as long as the ring, as it is or as a table, that has room for a header and nothing else. */
+    const postLongChain = (indirect: boolean): void => {
+      const { rx } = rig.boot({ layout, ringSize });
+      const address = guest.guestAddress(guest.allocate(64));
+      const linked = !indirect || rx instanceof SplitRing;
+      const descs = Array.from({ length: ringSize }, (_, i) => ({
+        address,
+        length: i === 0 ? HDR : 0,
+        flags: WRITE | (linked && i < ringSize - 1 ? NEXT : 0),
+      }));
+      if (indirect) offer(rig, rx, { address: table(rig, rx, descs), length: 16 * ringSize, flags: INDIRECT });
+      else offer(rig, rx, ...descs);
+      rx.publish();
+    };
+    /** Each packet that was dropped has cost the chain. */
+    const walked = (): number => rig.drops(rig.txQueue).no_room! * ringSize;
+    const bound = (count: number): number => ringSize + count * WALKS_PER_PACKET + ringSize;
+
+    for (const indirect of [false, true]) {
+      const what = `too small for each packet${indirect ? ', a table' : ''}, ring ${ringSize}`;
+      t.test(`G14 ${layout}: one long chain that is ${what}`, async (t) => {
+        for (const count of [32, 512]) {
+          postLongChain(indirect);
+          rig.send(...Array.from({ length: count }, () => rig.packet(frameOf(1, 100))));
+          t.ok(walked() <= bound(count), `${walked()} descriptors for ${count} packets`);
+          t.ok(rig.drops(rig.txQueue).no_room! > 0);
+          rig.checkPool();
+        }
+      });
+    }
+
+    t.test(`G14 ${layout}: the same for packets that software makes fit one by one, ring ${ringSize}`, async (t) => {
+      for (const count of [32, 200]) {
+        postLongChain(false);
+        const packets = Array.from({ length: count }, () => rig.packet(frameOf(1, 100), [], MBUF_F_TX_VLAN));
+        // Somebody else has them too, so that the tag cannot be put in place.
+        for (const packet of packets) rig.memory.u16[(packet + MBUF_REFCNT) >>> 1] = 2;
+        rig.send(...packets);
+        t.ok(walked() <= bound(count), `${walked()} descriptors for ${count} packets`);
+        t.ok(rig.drops(rig.txQueue).no_room! > 0);
+        for (const packet of packets) rig.wasm.mbufFree(packet, rig.lcoreId);
         rig.checkPool();
-      },
-    );
+      }
+    });
   }
 
   for (const eventIdx of [false, true]) {

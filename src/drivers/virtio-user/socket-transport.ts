@@ -25,6 +25,8 @@ export class SocketTransport implements Transport {
   readonly #left = new Latch();
   #here = false;
   #waitingSaid = false;
+  /** Why the last try found nobody, as errno's name. */
+  #nobody = '';
   #listener: Listener | undefined;
 
   /** Throws ERR_KOFFI_MISSING or ERR_NOT_LINUX. */
@@ -49,7 +51,9 @@ export class SocketTransport implements Transport {
       if (fd >= 0) return this.#connection(control, fd);
       if (!this.#waitingSaid) {
         this.#waitingSaid = true;
-        this.#eal.logger.log('info', this.#slot.name, `waits for a back end at ${this.#path}`);
+        const nobody = `no back end answers at ${this.#path} (${this.#nobody}); trying on: is one up, is the path right?`;
+        if (this.#server) this.#eal.logger.log('info', this.#slot.name, `waits for a back end at ${this.#path}`);
+        else this.#eal.logger.log('warning', this.#slot.name, nobody);
       }
       if (this.#server)
         await Promise.race([control.readable(this.#listener!.fd, WATCH_SLICE_MS), this.#left.wait(WATCH_SLICE_MS)]);
@@ -69,7 +73,8 @@ export class SocketTransport implements Transport {
     try {
       return this.#os.unixConnect(this.#path);
     } catch (error) {
-      if (NOBODY_THERE.has(errnoOf(error) ?? '')) return -1;
+      this.#nobody = errnoOf(error) ?? '';
+      if (NOBODY_THERE.has(this.#nobody)) return -1;
       throw error;
     }
   }
