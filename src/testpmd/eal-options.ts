@@ -107,7 +107,7 @@ function effective(line: EalCommandLine, setMain: (id: number) => void): OptionS
     {
       names: ['--vdev'],
       value: 'DEVICE',
-      help: 'a port, as in net_vhost0,iface=/run/vm0.sock,queues=2; may be given many times, the first is port 0',
+      help: 'a port, as in net_vhost0,iface=/run/vm0.sock,queues=2; may be given many times, the first is port 0. Keys: docs/testpmd.md, section Devargs',
       apply: (value) => line.vdevs.push(value),
     },
     { names: ['-v', '--version'], help: 'print the version and quit', apply: () => (line.version = true) },

@@ -1,19 +1,28 @@
 import type { OptionSpec } from '../cli/getopt.js';
+import { allDrivers } from '../drivers/registry.js';
 import { appOptionTable } from './app-options.js';
 import { commands } from './commands.js';
 import { ealOptionTable } from './eal-options.js';
 import { synopsis } from './grammar.js';
 
 /** The generated parts of docs/testpmd.md by the name of their marker, in Markdown. A test holds that the file has them. */
-export function reference(): Readonly<Record<string, string>> {
+export async function reference(): Promise<Readonly<Record<string, string>>> {
   const section = (name: string): string =>
     table(
       ['command', 'what it does'],
       commands.filter((cmd) => cmd.section === name).map((cmd) => [`\`${synopsis(cmd)}\``, cmd.help]),
     );
+  const devargs = (await allDrivers()).map(({ name, devargs }) => [
+    `devargs-${name}`,
+    table(
+      ['key', 'what it does'],
+      devargs.map(({ key, help }) => [`\`${key}\``, help]),
+    ),
+  ]);
   return {
     'eal-options': optionTable(ealOptionTable()),
     'app-options': optionTable(appOptionTable()),
+    ...Object.fromEntries(devargs),
     control: section('control'),
     display: section('display'),
     config: section('config'),
