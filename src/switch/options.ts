@@ -53,10 +53,11 @@ A port is one of
   virtio:PATH[,KEY=VALUE...]    the guest's side of somebody else's vhost-user socket (virtio-user)
   ring:NAME                     one end of a ring pair inside this process; the other end is a second ring:NAME
   null:                         packets out of nothing, into nothing
-  net_vhost0,iface=PATH,...     any device as DPDK writes it
+  net_vhost0,iface=PATH,...     any device as DPDK writes it; its keys are taken as they are: tso=1 for large packets
 Useful keys: client=1: the VM listens; queues=4: queue pairs (the VM's device wants mq=on), over which flows are spread;
-tso=0: guests get no packet larger than their MTU; coalesce-usecs=50, coalesce-frames=64, coalesce-adaptive=1 (the defaults):
-how long an interrupt of the guest may be put off, how many packets end the wait, 1: only under load; coalesce-usecs=0: never.
+tso=0: guests get no packet larger than their MTU (vhost: adds tso=1 by itself); coalesce-usecs=50, coalesce-frames=64,
+coalesce-adaptive=1 (the defaults): how long an interrupt of the guest may be put off, how many packets end the wait, 1: only
+under load; coalesce-usecs=0: never. All keys: docs/testpmd.md, section Devargs.
 
 ${optionHelp(table(defaults()))}
 
