@@ -437,7 +437,8 @@ export class Forwarder {
     if (engine === ENGINE_FLOWGEN && this.#txPackets[0]! < TXONLY_HEADERS_LEN) {
       throw new ViaductError(
         'ERR_INVALID_ARGUMENT',
-        `${OWNER}: flowgen writes ${TXONLY_HEADERS_LEN} bytes of headers into the first segment, which has ${this.#txPackets[0]}`,
+        `${OWNER}: flowgen writes ${TXONLY_HEADERS_LEN} bytes of headers into the first segment, which has ` +
+          `${this.#txPackets[0]}: make that segment longer with setTxPackets, or take txonly`,
       );
     }
     return this.#plan(ports).map((stream) => {

@@ -39,7 +39,7 @@ export const forwardingCommands: readonly Command<Session>[] = [
   command(
     'config',
     [set, word('txpkts'), text('lengths', '(x[,y]*)', /^\d{1,5}(,\d{1,5})*$/)],
-    'Set the length of each segment of the packets that txonly, flowgen and tx_first send.',
+    'Set the length of each segment of the packets that txonly, flowgen and tx_first send; flowgen wants 42 or more in the first.',
     (s: Session, { lengths }) => {
       const packets = parseTxPackets(lengths, 'set txpkts');
       const refused = refuseTxPackets(packets, s.config.mbufBytes);

@@ -16,6 +16,10 @@ const REMEDIES: readonly Remedy[] = [
   [/tx queue \d+: descriptorCount (\d+)/, "$1 tx descriptors (--txd, 'port config all txd')"],
   [/ask for as many of the one as of the other/, "make --rxq and --txq the same, or 'port config all rxq' and txq"],
   [
+    /make that segment longer with setTxPackets, or take txonly/,
+    "make that segment longer ('set txpkts', --txpkts), or 'set fwd txonly'",
+  ],
+  [
     /split it with setTxPackets, or make a pool with larger buffers/,
     "split it with 'set txpkts', or start with a larger --mbuf-size",
   ],

@@ -33,20 +33,20 @@ export async function testpmd(args: readonly string[]): Promise<number> {
   try {
     checkLcores(session, options);
     if (options.interactive) print('Interactive-mode selected');
-    await openPorts(session, line.vdevs);
+    await inWords(session.openPorts(line.vdevs));
     const repl = new Repl(session, interrupt);
     if (options.interactive) print = (text) => repl.print(text);
     let quit = await runScript(session, script);
     if (!quit && !options.interactive) {
       print('No commandline core given, start packet forwarding');
-      await session.startForwarding(options.txFirst ? 1 : 0);
+      await inWords(session.startForwarding(options.txFirst ? 1 : 0));
       await forwardUntilEnd(session, interrupt);
       quit = true;
     }
     if (!quit) {
       if (options.autoStart) {
         print('Start automatic packet forwarding');
-        await session.startForwarding(options.txFirst ? 1 : 0);
+        await inWords(session.startForwarding(options.txFirst ? 1 : 0));
       }
       await repl.run();
     }
@@ -86,9 +86,10 @@ async function initEal(line: EalCommandLine): Promise<Eal> {
   }
 }
 
-async function openPorts(session: Session, vdevs: readonly string[]): Promise<void> {
+/** What the command line asks for; where it fails, it says so in testpmd's words. */
+async function inWords(work: Promise<void>): Promise<void> {
   try {
-    await session.openPorts(vdevs);
+    await work;
   } catch (error) {
     if (!(error instanceof ViaductError)) throw error;
     throw new ViaductError(error.code, inTestpmdsWords(error.message), { cause: error });

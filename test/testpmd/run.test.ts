@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { once, viaduct } from '../bin/command.js';
+import { table } from './script.js';
 
 const env = { VIADUCT_NO_KOFFI: '1' };
 const RINGS = ['--vdev', 'net_ring0,wire=a', '--vdev=net_ring1,wire=a'];
@@ -168,4 +169,25 @@ t.test('commands from a file come first', async (t) => {
   const args = ['testpmd', ...RINGS, '--', '-i', `--cmdline-file=${file}`];
   const { stdout } = await viaduct(args, { env, input: 'show config rxtx\n' });
   t.match(stdout, /burst set to 8[\s\S]*testpmd> show config rxtx\n {2}mac packet forwarding packets\/burst=8\n/);
+});
+
+t.test('flowgen wants all headers in the first segment, txonly does not', async (t) => {
+  await table(t, [...RINGS, '--', '-i'], [
+    ['set txpkts 30,30', ''],
+    ['set fwd flowgen', /^Set flowgen/],
+    ['start', /flowgen writes 42 bytes of headers into the first segment, which has 30: make that segment longer \('set txpkts', --txpkts\), or 'set fwd txonly'\n$/],
+    ['stop', /^Packet forwarding not started/],
+    ['set fwd txonly', /^Set txonly/],
+    ['start', /txonly packet forwarding - ports=2/],
+    ['stop', /Done\.\n$/],
+    ['set fwd flowgen', /^Set flowgen/],
+    ['set txpkts 42,30', ''],
+    ['start', /flowgen packet forwarding - ports=2/],
+    ['stop', /Done\.\n$/],
+  ]); // biome-ignore format: a table
+  const { code, stderr } = await viaduct(['testpmd', ...RINGS, '--', '--forward-mode=flowgen', '--txpkts=30,30'], {
+    env,
+  });
+  t.equal(code, 1);
+  t.match(stderr, /make that segment longer \('set txpkts', --txpkts\)/);
 });
