@@ -164,8 +164,8 @@ class VirtioUserPort implements DriverPort {
     if (conf.rxQueueCount !== conf.txQueueCount) {
       throw new ViaductError(
         'ERR_INVALID_ARGUMENT',
-        `${this.#slot.name}: ${conf.rxQueueCount} rx and ${conf.txQueueCount} tx queues: virtqueues come in pairs, ask for ` +
-          'as many of the one as of the other',
+        `port ${this.#slot.id} (${this.#slot.name}): ${conf.rxQueueCount} rx and ${conf.txQueueCount} tx queues: virtqueues come ` +
+          'in pairs, ask for as many of the one as of the other',
       );
     }
     this.#configured = conf;

@@ -1,5 +1,7 @@
 /** What to do, as testpmd's commands: the API's errors name the API's calls, which nobody can type here. */
 
+import { createLogger, type Logger } from '../index.js';
+
 type Remedy = readonly [api: RegExp, testpmd: string];
 
 /** `N` stands for the port that the message names. */
@@ -15,6 +17,10 @@ const REMEDIES: readonly Remedy[] = [
   [/rx queue \d+: descriptorCount (\d+)/, "$1 rx descriptors (--rxd, 'port config all rxd')"],
   [/tx queue \d+: descriptorCount (\d+)/, "$1 tx descriptors (--txd, 'port config all txd')"],
   [/ask for as many of the one as of the other/, "make --rxq and --txq the same, or 'port config all rxq' and txq"],
+  [
+    /configure it with (\d+), or give the back end (\d+) /,
+    "take $1 (--rxq and --txq, or 'port config all rxq' and txq), or give the back end $2 ",
+  ],
   [
     /make that segment longer with setTxPackets, or take txonly/,
     "make that segment longer ('set txpkts', --txpkts), or 'set fwd txonly'",
@@ -42,4 +48,9 @@ export function inTestpmdsWords(message: string): string {
   for (const [api, testpmd] of REMEDIES) text = text.replace(api, testpmd);
   const port = /\bport (\d+) \(/.exec(message)?.[1];
   return text.replace(/'port (config |start |stop |reset |close )N\b/g, `'port $1${port ?? '(port_id)'}`);
+}
+
+/** testpmd's log, on standard error unless `write` takes its lines. */
+export function testpmdLogger(write = (line: string): void => void process.stderr.write(`${line}\n`)): Logger {
+  return createLogger('notice', (line) => write(inTestpmdsWords(line)));
 }

@@ -84,7 +84,7 @@ export class Session {
       await this.startPort(port);
       const event = (what: string): void => this.print(`Port ${port.id}: ${what}`);
       port.on('linkUp', () => event('link state change event: up'));
-      port.on('linkDown', (reason) => event(`link state change event: down, ${reason}`));
+      port.on('linkDown', (reason) => event(`link state change event: down, ${inTestpmdsWords(reason)}`));
       tellQueueStates(port, (what) => event(`queue state event: ${what}`));
       port.on('removed', () => event('device removal event'));
     }

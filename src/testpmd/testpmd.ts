@@ -5,7 +5,7 @@ import { Eal, ViaductError } from '../index.js';
 import { type AppOptions, appHelp, parseAppOptions } from './app-options.js';
 import { Quit, runLine } from './commands.js';
 import { type EalCommandLine, ealHelp, parseEalOptions } from './eal-options.js';
-import { inTestpmdsWords } from './remedies.js';
+import { inTestpmdsWords, testpmdLogger } from './remedies.js';
 import { Repl } from './repl.js';
 import { Session } from './session.js';
 
@@ -73,16 +73,17 @@ function help(): string {
 
 /** Lcores as asked for; without -l one main and one forwarding lcore. `-l` pins, but does without where pinning can't be had. */
 async function initEal(line: EalCommandLine): Promise<Eal> {
-  const memory = line.memoryMiB === undefined ? {} : { memoryMiB: line.memoryMiB };
+  const logger = testpmdLogger();
+  const base = line.memoryMiB === undefined ? { logger } : { logger, memoryMiB: line.memoryMiB };
   const lcores = line.lcores.length > 0 ? line.lcores : [{ id: 0 }, { id: 1 }];
   try {
-    return await Eal.init({ ...memory, lcores });
+    return await Eal.init({ ...base, lcores });
   } catch (error) {
     const noPinning =
       error instanceof ViaductError && (error.code === 'ERR_KOFFI_MISSING' || error.code === 'ERR_NOT_LINUX');
     if (!noPinning || line.pinned) throw error;
     process.stderr.write(`EAL: lcores are not pinned to CPUs: ${error.message}\n`);
-    return Eal.init({ ...memory, lcores: lcores.map(({ id }) => ({ id })) });
+    return Eal.init({ ...base, lcores: lcores.map(({ id }) => ({ id })) });
   }
 }
 

@@ -1,7 +1,7 @@
 /** What testpmd tells of ports and refuses them, as a child process over ports that need no OS. */
 import t from 'tap';
-import { Forwarder, Mempool, Port } from '../../src/index.js';
-import { inTestpmdsWords } from '../../src/testpmd/remedies.js';
+import { Eal, Forwarder, Mempool, Port } from '../../src/index.js';
+import { inTestpmdsWords, testpmdLogger } from '../../src/testpmd/remedies.js';
 import { openEal, packetPool } from '../ethdev/rig.js';
 import { session, table } from './script.js';
 
@@ -101,4 +101,28 @@ t.test("the API's remedies become testpmd's commands", async (t) => {
   t.match(await words(() => port.configure({ rxQueueCount: 1, txQueueCount: 1 })), `say 'port stop ${id}' first`);
   const forwarder = new Forwarder(eal, { ports: [port], engine: 'txonly', txPackets: [3000] });
   t.match(await words(() => forwarder.start()), /split it with 'set txpkts', or start with a larger --mbuf-size$/);
+});
+
+t.test("a log line of a port names it once, and says what to do in testpmd's words", async (t) => {
+  const lines: string[] = [];
+  const eal = await Eal.init({ memoryMiB: 32, logger: testpmdLogger((line) => lines.push(line)) });
+  t.teardown(() => eal.cleanup());
+  const mempool = packetPool(eal);
+  for (const [vdev, queues] of [
+    ['net_vhost0,iface=inproc:few,queues=1', 1],
+    ['net_virtio_user0,path=inproc:few,queues=2', 2],
+  ] as const) {
+    const port = await Port.probe(eal, vdev);
+    port.configure({ rxQueueCount: queues, txQueueCount: queues });
+    for (let queue = 0; queue < queues; queue++) {
+      port.rxQueueSetup(queue, { mempool });
+      port.txQueueSetup(queue);
+    }
+    await port.start();
+  }
+  for (let turn = 0; turn < 200 && lines.length === 0; turn++) await new Promise((resolve) => setTimeout(resolve, 5));
+  t.strictSame(lines, [
+    '[net_virtio_user0] warning: the back end has 1 queue pairs, but the port is configured with 2: ' +
+      "take 1 (--rxq and --txq, or 'port config all rxq' and txq), or give the back end 2 (net_vhost: queues=2); trying again",
+  ]);
 });

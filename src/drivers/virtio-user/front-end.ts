@@ -146,11 +146,10 @@ export class FrontEnd {
     const { features, queuePairs } = await session.negotiate((offered) => chooseFeatures(offered, wishes));
     if ((features & (VIRTIO_F_VERSION_1 | VIRTIO_F_ANY_LAYOUT)) === 0n) {
       const list = featureNames(features).join(', ') || 'nothing';
-      throw refused(slot, `the back end offers ${list}, but neither VIRTIO_F_VERSION_1 nor VIRTIO_F_ANY_LAYOUT`);
+      throw refused(`the back end offers ${list}, but neither VIRTIO_F_VERSION_1 nor VIRTIO_F_ANY_LAYOUT`);
     }
     if (queuePairs < pairs) {
       throw refused(
-        slot,
         `the back end has ${queuePairs} queue pairs, but the port is configured with ${pairs}: configure it with ${queuePairs}, ` +
           `or give the back end ${pairs} (net_vhost: queues=${pairs})`,
       );
@@ -199,6 +198,7 @@ export class FrontEnd {
   }
 }
 
-function refused(slot: PortSlot, what: string): ViaductError {
-  return new ViaductError('ERR_VHOST_PROTOCOL', `${slot.name}: ${what}`);
+/** Without the port's name: the log and the event that tell of it have one. */
+function refused(what: string): ViaductError {
+  return new ViaductError('ERR_VHOST_PROTOCOL', what);
 }
