@@ -1,8 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { Flow, turn, until } from '../support/flow.js';
 import { GuestMemory } from '../support/guest-memory.js';
 import { Lab } from '../support/lab.js';
-import { SwitchRig } from '../support/switch-rig.js';
+import { type Holdings, SwitchRig } from '../support/switch-rig.js';
 import {
   type TestGuestOptions,
   VIRTIO_F_EVENT_IDX,
@@ -57,6 +58,13 @@ async function connectBoth(
   return { flows, disconnect };
 }
 
+/** The link is down before the control worker has closed the socket: then nothing may be left. */
+async function checkHoldings(t: Test, rig: SwitchRig, before: Holdings): Promise<void> {
+  const deadline = Date.now() + 2_000;
+  while (rig.holdings().descriptors !== before.descriptors && Date.now() < deadline) await sleep(5);
+  t.same(rig.holdings(), before, 'descriptors, windows and mbufs as before');
+}
+
 /** What holds of every run, however much was dropped. */
 function checkFlows(t: Test, rig: SwitchRig, flows: readonly Flow[], frames: number, dropsBefore = 0): void {
   for (const flow of flows) {
@@ -91,7 +99,7 @@ t.test('10 million frames of mixed sizes: none altered, none lost but counted', 
   t.equal(rig.xstat(0, 'tx_good_packets'), flows[1].received);
   t.equal(rig.xstat(1, 'tx_good_packets'), flows[0].received);
   await disconnect();
-  t.same(rig.holdings(), before, 'descriptors, windows and mbufs as before');
+  await checkHoldings(t, rig, before);
 });
 
 /** Ordinary frames, and jumbo frames that need several mbufs and several receive buffers. */
@@ -149,7 +157,7 @@ t.test('every shape of chain and buffer, to and from every other', async (t) => 
     checkFlows(t, rig, flows, frames, dropsBefore);
     t.ok(flows[0].received + flows[1].received > frames, 'most of them came');
     await disconnect();
-    t.same(rig.holdings(), before, 'descriptors, windows and mbufs as before');
+    await checkHoldings(t, rig, before);
   }
 });
 
@@ -215,7 +223,6 @@ t.test('a lcore that sleeps is woken by each kick, and a guest that sleeps by ea
     receiver.called(0);
     const sleepsBefore = worker.stats().sleeps;
     let slow = 0;
-    let uncalled = 0;
     for (let round = 1; round <= rounds; round++) {
       receiver.guest.pairs[0]!.rx.wantInterrupts(true);
       // Now and then it is in any other state: busy, on its way to sleep.
@@ -224,11 +231,11 @@ t.test('a lcore that sleeps is woken by each kick, and a guest that sleeps by ea
       there.send(round);
       await until('the frame comes', 5_000, () => receiver.guest.pairs[0]!.rx.hasUsed);
       if (Date.now() - start > 500) slow++;
-      if (!receiver.called(0)) uncalled++;
+      // the used index comes first, the interrupt behind it
+      await until('its interrupt', 5_000, () => receiver.called(0));
       there.receive();
     }
     t.equal(there.received, rounds);
-    t.equal(uncalled, 0, 'each frame came with an interrupt');
     t.ok(
       slow < rounds / 20,
       `${slow} of ${rounds} frames waited for more than half a second: the time-out woke the lcore`,
