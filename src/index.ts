@@ -71,7 +71,7 @@ export * from './forward/index.js';
 export { type Devarg, type Devargs, formatMac, parseMac, parseVdev, type Vdev } from './drivers/devargs.js';
 export { rxOffloadBits, txOffloadBits } from './drivers/eth-offloads.js';
 export { setGates } from './drivers/queue.js';
-export { driverNames } from './drivers/registry.js';
+export { allDrivers, driverNames } from './drivers/registry.js';
 export type {
   Driver,
   DriverInfo,

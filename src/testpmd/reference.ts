@@ -1,5 +1,5 @@
 import type { OptionSpec } from '../cli/getopt.js';
-import { allDrivers } from '../drivers/registry.js';
+import { allDrivers } from '../index.js';
 import { appOptionTable } from './app-options.js';
 import { commands } from './commands.js';
 import { ealOptionTable } from './eal-options.js';
