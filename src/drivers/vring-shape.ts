@@ -4,11 +4,17 @@
  */
 import {
   MAX_CHAINS,
+  QUEUE_HDR_LEN,
+  QUEUE_MAX_CHAINS,
+  QUEUE_MAX_TABLE,
+  QUEUE_PATH,
+  QUEUE_VQ_FLAGS,
   VQ_EVENT_IDX,
   VQ_PATH_IN_ORDER,
   VQ_PATH_MERGEABLE,
   VQ_PATH_PACKED,
 } from '../../assembly/layout.js';
+import type { HostMemory } from '../eal/memory.js';
 import {
   VIRTIO_F_IN_ORDER,
   VIRTIO_F_VERSION_1,
@@ -49,6 +55,18 @@ export function vringShape(features: bigint, packed: boolean, maxTable: number):
     maxChains: mergeable ? MAX_CHAINS : 1,
     maxTable: has(VIRTIO_RING_F_INDIRECT_DESC) ? maxTable : 0,
   };
+}
+
+/** Writes it into a queue record. Lock held. */
+export function writeVringShape({ u32 }: HostMemory, queue: number, shape: VringShape): void {
+  const set = (field: number, value: number): void => {
+    Atomics.store(u32, (queue + field) >>> 2, value);
+  };
+  set(QUEUE_HDR_LEN, shape.hdrLen);
+  set(QUEUE_VQ_FLAGS, shape.flags);
+  set(QUEUE_PATH, shape.path);
+  set(QUEUE_MAX_CHAINS, shape.maxChains);
+  set(QUEUE_MAX_TABLE, shape.maxTable);
 }
 
 /** A path's name: the layout, then what else was negotiated of it: `split`, `packed in-order mergeable`. */

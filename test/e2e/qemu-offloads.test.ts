@@ -178,14 +178,19 @@ async function transfer(site: Site, { deviceA, deviceB, net }: Pair, family: Fam
   };
 }
 
+/** Mean lengths of one way, at its sender and at its receiver. */
+function wayOf(means: Means, sender: 'A' | 'B'): readonly [tx: number, rx: number] {
+  return sender === 'A' ? [means.txA, means.rxB] : [means.txB, means.rxA];
+}
+
 /** Whether the frames of one way are as large as they should be, where they should be large. */
 function areLarge(means: Means, sender: 'A' | 'B', largeTx: boolean, largeRx: boolean): boolean {
-  const [tx, rx] = sender === 'A' ? [means.txA, means.rxB] : [means.txB, means.rxA];
+  const [tx, rx] = wayOf(means, sender);
   return (!largeTx || tx > LARGE_FRAME) && (!largeRx || rx > LARGE_FRAME);
 }
 
 function sizes(t: Test, means: Means, sender: 'A' | 'B', largeTx: boolean, largeRx: boolean, title: string): void {
-  const [tx, rx] = sender === 'A' ? [means.txA, means.rxB] : [means.txB, means.rxA];
+  const [tx, rx] = wayOf(means, sender);
   const judge = (mean: number, large: boolean) => (large ? mean > LARGE_FRAME : mean <= PLAIN_FRAME);
   const shown = (large: boolean) => (large ? 'large packets' : 'frames of the MTU');
   t.ok(means.mbitPerS > 0, `${title}: ${means.mbitPerS} Mbit/s`);

@@ -10,19 +10,14 @@ import {
   QUEUE_GATE_ENABLED,
   QUEUE_GATE_READY,
   QUEUE_GATES,
-  QUEUE_HDR_LEN,
   QUEUE_LAST_AVAIL,
   QUEUE_LAST_USED,
-  QUEUE_MAX_CHAINS,
-  QUEUE_MAX_TABLE,
   QUEUE_OFFLOADS,
-  QUEUE_PATH,
   QUEUE_PEER,
   QUEUE_SIGNALLED,
   QUEUE_SIGNALLED_VALID,
   QUEUE_STOP_CAUSE,
   QUEUE_USED,
-  QUEUE_VQ_FLAGS,
   QUEUE_VQ_SIZE,
   QUEUE_WAITER,
   RING_FRESH,
@@ -34,7 +29,7 @@ import { VhostProtocolError } from '../../vhost/errors.js';
 import { NET_BACKEND_FEATURES, NET_BACKEND_PROTOCOL_FEATURES, VIRTIO_RING_F_EVENT_IDX } from '../../vhost/features.js';
 import type { MemoryRegion } from '../../vhost/messages.js';
 import { offloadsOf } from '../offloads.js';
-import { vringShape } from '../vring-shape.js';
+import { vringShape, writeVringShape } from '../vring-shape.js';
 import type { GuestMemory } from './memory.js';
 import { RegionTable, type VringAreas } from './region-table.js';
 
@@ -374,16 +369,11 @@ export class VhostDevice implements BackendDevice {
   /** All that the data plane knows of the ring's shape. Lock held. */
   #writeRing(index: number, config: VringConfig, areas: VringAreas): void {
     const { queue } = this.#vrings[index]!;
-    const shape = vringShape(this.#negotiated, config.packed, config.size);
     this.#write(queue + QUEUE_VQ_SIZE, config.size);
     this.#write(queue + QUEUE_DESC, areas.desc);
     this.#write(queue + QUEUE_AVAIL, areas.avail);
     this.#write(queue + QUEUE_USED, areas.used);
-    this.#write(queue + QUEUE_HDR_LEN, shape.hdrLen);
-    this.#write(queue + QUEUE_VQ_FLAGS, shape.flags);
-    this.#write(queue + QUEUE_PATH, shape.path);
-    this.#write(queue + QUEUE_MAX_CHAINS, shape.maxChains);
-    this.#write(queue + QUEUE_MAX_TABLE, shape.maxTable);
+    writeVringShape(this.#memory, queue, vringShape(this.#negotiated, config.packed, config.size));
     this.#writeOffloads(index);
   }
 

@@ -51,9 +51,7 @@ export class SocketTransport implements Transport {
       if (fd >= 0) return this.#connection(control, fd);
       if (!this.#waitingSaid) {
         this.#waitingSaid = true;
-        const nobody = `no back end answers at ${this.#path} (${this.#nobody}); trying on: is one up, is the path right?`;
-        if (this.#server) this.#eal.logger.log('info', this.#slot.name, `waits for a back end at ${this.#path}`);
-        else this.#eal.logger.log('warning', this.#slot.name, nobody);
+        this.#sayWaiting();
       }
       if (this.#server)
         await Promise.race([control.readable(this.#listener!.fd, WATCH_SLICE_MS), this.#left.wait(WATCH_SLICE_MS)]);
@@ -67,6 +65,16 @@ export class SocketTransport implements Transport {
     if (this.#listener !== undefined) closeListener(this.#os, this.#listener);
     this.#listener = undefined;
     this.#left.raise();
+  }
+
+  #sayWaiting(): void {
+    const [level, text] = this.#server
+      ? (['info', `waits for a back end at ${this.#path}`] as const)
+      : ([
+          'warning',
+          `no back end answers at ${this.#path} (${this.#nobody}); trying on: is one up, is the path right?`,
+        ] as const);
+    this.#eal.logger.log(level, this.#slot.name, text);
   }
 
   #tryConnect(): number {

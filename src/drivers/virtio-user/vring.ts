@@ -14,22 +14,18 @@ import {
   QUEUE_AVAIL,
   QUEUE_COOKIES,
   QUEUE_DESC,
-  QUEUE_HDR_LEN,
   QUEUE_LOCK,
-  QUEUE_MAX_CHAINS,
-  QUEUE_MAX_TABLE,
   QUEUE_OFFLOADS,
-  QUEUE_PATH,
   QUEUE_STOP_CAUSE,
   QUEUE_TX_SLOTS,
   QUEUE_USED,
-  QUEUE_VQ_FLAGS,
   QUEUE_VQ_SIZE,
   TX_SLOT_SIZE,
 } from '../../../assembly/layout.js';
 import type { Eal } from '../../eal/eal.js';
 import type { Memzone } from '../../eal/memzone.js';
 import { withQueueLock } from '../../eal/queue-lock.js';
+import { writeVringShape } from '../vring-shape.js';
 import type { RingShape } from './driver-features.js';
 
 const roundUp = (bytes: number): number => Math.ceil(bytes / CACHE_LINE) * CACHE_LINE;
@@ -78,12 +74,8 @@ export class Vring {
       set(QUEUE_DESC, this.desc);
       set(QUEUE_AVAIL, this.avail);
       set(QUEUE_USED, this.used);
-      set(QUEUE_HDR_LEN, shape.hdrLen);
-      set(QUEUE_VQ_FLAGS, shape.flags);
-      set(QUEUE_PATH, shape.path);
       set(QUEUE_OFFLOADS, shape.offloads);
-      set(QUEUE_MAX_CHAINS, shape.maxChains);
-      set(QUEUE_MAX_TABLE, shape.maxTable);
+      writeVringShape(memory, queue, shape);
       set(QUEUE_COOKIES, this.#cookies);
       set(QUEUE_TX_SLOTS, this.#slots);
       set(QUEUE_STOP_CAUSE, 0);
