@@ -146,6 +146,10 @@ export function functionPoller(thread: LcoreThread, poll: PollFunction): Poller 
   const owed = (lcore + LCORE_OWED_COUNT) >>> 2;
   let idle = 0;
   let checked = false;
+  const count = (polls: number, busy: number): void => {
+    addCounter(memory, lcore + LCORE_POLLS, polls);
+    addCounter(memory, lcore + LCORE_BUSY_POLLS, busy);
+  };
   const pollOften = (): boolean => {
     const idleLimit = thread.pollMode ? Number.POSITIVE_INFINITY : thread.idleLimit.polls;
     let polls = 0;
@@ -162,8 +166,7 @@ export function functionPoller(thread: LcoreThread, poll: PollFunction): Poller 
       if (memory.u32[owed] !== 0) wasm.lcoreFlush(lcoreId, nowUs(), 0);
     }
     wasm.lcoreFlush(lcoreId, nowUs(), 0); // the clock by which the data plane puts off
-    addCounter(memory, lcore + LCORE_POLLS, polls);
-    addCounter(memory, lcore + LCORE_BUSY_POLLS, busy);
+    count(polls, busy);
     return idle >= idleLimit;
   };
   const first = (): void => {
@@ -193,7 +196,7 @@ export function functionPoller(thread: LcoreThread, poll: PollFunction): Poller 
     },
     look() {
       wasm.lcoreFlush(lcoreId, nowUs(), 0);
-      poll();
+      count(1, poll() > 0 ? 1 : 0);
     },
   });
 }

@@ -288,6 +288,7 @@ t.test('a look is one round, and the same promises hold', async (t) => {
   let polls = 0;
   functionPoller(thread, () => ++polls).look();
   t.equal(polls, 1);
+  t.strictSame([counter(thread, LCORE_POLLS), counter(thread, LCORE_BUSY_POLLS)], [1, 1], 'and counted');
   t.strictSame(calls.at(-1), [-1, 1], 'what is owed is sent');
 });
 
