@@ -6,7 +6,8 @@
 import type { Test } from 'tap';
 import t from 'tap';
 import { PORT_BASE, PORT_SIZE, PORT_TXQS, QUEUE_AVAIL, QUEUE_DESC, QUEUE_FREE_COUNT } from '../../assembly/layout.js';
-import { Burst, Eal, MbufView, Mempool, Port, silentLogger } from '../../src/index.js';
+import { Burst, Eal, MbufView, Mempool, silentLogger } from '../../src/index.js';
+import { linkIs, openPort } from '../support/ports.js';
 
 const [F_NEXT, F_WRITE, F_INDIRECT] = [1, 2, 4];
 const HDR_LEN = 12;
@@ -26,19 +27,9 @@ async function openLab(t: Test, args: string) {
   const eal = await Eal.init({ memoryMiB: 32, logger: silentLogger });
   t.teardown(() => eal.cleanup());
   const mempool = Mempool.createPktmbuf(eal, { name: 'packets', count: 2047, cacheSize: 0, dataRoomBytes: 512 });
-  const open = async (vdev: string): Promise<Port> => {
-    const port = await Port.probe(eal, vdev);
-    port.configure({ rxQueueCount: 1, txQueueCount: 1 });
-    port.rxQueueSetup(0, { mempool });
-    port.txQueueSetup(0);
-    await port.start();
-    return port;
-  };
-  const host = await open('net_vhost0,iface=inproc:a');
-  const guest = await open(`net_virtio_user0,path=inproc:a,${args}`);
-  const alive = setInterval(() => {}, 1000);
-  while (!guest.link().up || !host.link().up) await new Promise((resolve) => setImmediate(resolve));
-  clearInterval(alive);
+  const host = await openPort(eal, mempool, 'net_vhost0,iface=inproc:a');
+  const guest = await openPort(eal, mempool, `net_virtio_user0,path=inproc:a,${args}`);
+  await Promise.all([linkIs(host, true), linkIs(guest, true)]);
 
   const { u32, u8, view } = { ...eal.memory, view: new DataView(eal.memory.u8.buffer) };
   const queue = u32[u32[(PORT_BASE + guest.id * PORT_SIZE + PORT_TXQS) >>> 2]! >>> 2]!;

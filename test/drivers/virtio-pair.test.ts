@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import type { Test } from 'tap';
 import t from 'tap';
 import { Burst, Eal, type Logger, MbufView, Mempool, Port, silentLogger } from '../../src/index.js';
+import { openPort } from '../support/ports.js';
 
 const HAS_OS = await (async () => {
   const eal = await Eal.init({ memoryMiB: 16 });
@@ -30,16 +31,7 @@ async function openLab(t: Test, count = 2047): Promise<Lab> {
   return { eal, mempool, burst: Burst.create(eal, 64), m: new MbufView(eal) };
 }
 
-async function open({ eal, mempool }: Lab, vdev: string, queues = 1): Promise<Port> {
-  const port = await Port.probe(eal, vdev);
-  port.configure({ rxQueueCount: queues, txQueueCount: queues });
-  for (let queue = 0; queue < queues; queue++) {
-    port.rxQueueSetup(queue, { mempool });
-    port.txQueueSetup(queue);
-  }
-  await port.start();
-  return port;
-}
+const open = ({ eal, mempool }: Lab, vdev: string, queues = 1): Promise<Port> => openPort(eal, mempool, vdev, queues);
 
 /** Waits for the link. The event may have come already. */
 async function linkIs(port: Port, up: boolean): Promise<void> {

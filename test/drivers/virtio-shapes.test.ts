@@ -4,7 +4,8 @@
  */
 import type { Test } from 'tap';
 import t from 'tap';
-import { Burst, Eal, MbufView, Mempool, Port, silentLogger } from '../../src/index.js';
+import { Burst, Eal, MbufView, Mempool, type Port, silentLogger } from '../../src/index.js';
+import { linkIs, openPort } from '../support/ports.js';
 
 const TOTAL = 600;
 /** Mbufs of 512 bytes of data: frames of up to 2100 bytes take up to five. */
@@ -32,20 +33,7 @@ async function openLab(t: Test): Promise<Lab> {
   return { eal, mempool, burst: Burst.create(eal, 64), m: new MbufView(eal) };
 }
 
-async function open({ eal, mempool }: Lab, vdev: string): Promise<Port> {
-  const port = await Port.probe(eal, vdev);
-  port.configure({ rxQueueCount: 1, txQueueCount: 1 });
-  port.rxQueueSetup(0, { mempool });
-  port.txQueueSetup(0);
-  await port.start();
-  return port;
-}
-
-async function linkIs(port: Port, up: boolean): Promise<void> {
-  const alive = setInterval(() => {}, 1000);
-  while (port.link().up !== up) await new Promise((resolve) => setImmediate(resolve));
-  clearInterval(alive);
-}
+const open = ({ eal, mempool }: Lab, vdev: string): Promise<Port> => openPort(eal, mempool, vdev);
 
 const byteOf = (number: number, at: number): number => (number * 31 + at * 7) & 0xff;
 

@@ -3,6 +3,7 @@ import t from 'tap';
 import { Eal, Forwarder, Mempool, Port } from '../../src/index.js';
 import { inTestpmdsWords, testpmdLogger } from '../../src/testpmd/remedies.js';
 import { openEal, packetPool } from '../ethdev/rig.js';
+import { openPort } from '../support/ports.js';
 import { session, table } from './script.js';
 
 const vhost = (devargs = ''): string[] => [
@@ -112,13 +113,7 @@ t.test("a log line of a port names it once, and says what to do in testpmd's wor
     ['net_vhost0,iface=inproc:few,queues=1', 1],
     ['net_virtio_user0,path=inproc:few,queues=2', 2],
   ] as const) {
-    const port = await Port.probe(eal, vdev);
-    port.configure({ rxQueueCount: queues, txQueueCount: queues });
-    for (let queue = 0; queue < queues; queue++) {
-      port.rxQueueSetup(queue, { mempool });
-      port.txQueueSetup(queue);
-    }
-    await port.start();
+    await openPort(eal, mempool, vdev, queues);
   }
   for (let turn = 0; turn < 200 && lines.length === 0; turn++) await new Promise((resolve) => setTimeout(resolve, 5));
   t.strictSame(lines, [
